@@ -1,0 +1,78 @@
+"""Runs the benchmark: `python -m bench [WORKLOAD ...]`; see bench/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.util
+import sys
+from pathlib import Path
+
+from bench import report, runner
+from bench.workloads import NAMES, load
+
+ULP = "ulp"
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure gradxform against its peers.")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join((*NAMES, ULP))}; all by default")
+    parser.add_argument("--list", action="store_true", help="print the workloads and what they measure")
+    parser.add_argument("--quick", action="store_true", help="a third of the time: for a look, not for a record")
+    parser.add_argument("--threads", type=int, default=runner.Settings().threads, help="cores and threads for everyone")
+    parser.add_argument("--output", type=Path, help="the JSON file to write; the plot stands beside it as .png")
+    chosen = parser.parse_args()
+    if unknown := sorted(set(chosen.workloads) - {*NAMES, ULP}):
+        parser.error(f"no workload named {', '.join(unknown)}; --list shows them")
+    return chosen
+
+
+def main() -> int:
+    """Run, print and write; 1 if a contender failed or gave a wrong result."""
+    options = arguments()
+    names = options.workloads or [*NAMES, ULP]
+    if options.list:
+        for name in NAMES:
+            print(f"{name:<20}{load(name).title}")
+        print(f"{ULP:<20}elementary functions against mpmath")
+        return 0
+    settings = runner.Settings(threads=options.threads)
+    if options.quick:
+        settings = runner.Settings(rounds=1, seconds=0.3, threads=options.threads)
+    about = report.machine(settings)
+    print(f"{about['processor']}, {settings.threads} threads, Python {about['python']}, load {about['load']:.2f}")
+    print(", ".join(f"{name} {number or 'not installed'}" for name, number in about["packages"].items()))
+    workloads = [load(name) for name in NAMES if name in names]
+    measurements: dict[str, list[runner.Measurement]] = {}
+    for workload in workloads:
+        measurements[workload.name] = runner.run(workload, settings, lambda text: print(text, file=sys.stderr))
+        print("\n" + report.table(workload, measurements[workload.name]), flush=True)
+    accuracy = None
+    if ULP in names:
+        accuracy = measure_accuracy()
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    output = options.output or Path(__file__).parent / "results" / f"{stamp}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(report.document(workloads, measurements, accuracy, about))
+    print(f"\nwritten: {output}")
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no plot: matplotlib not installed")
+    elif workloads:
+        report.plot(workloads, measurements, output.with_suffix(".png"))
+        print(f"written: {output.with_suffix('.png')}")
+    return int(any(m.failed for several in measurements.values() for m in several))
+
+
+def measure_accuracy() -> object:
+    """Measure the elementary functions in units in the last place."""
+    if importlib.util.find_spec("mpmath") is None:
+        print("\nulp: skipped: mpmath not installed")
+        return None
+    from bench import ulp
+
+    return ulp.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

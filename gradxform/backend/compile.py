@@ -1,0 +1,261 @@
+"""LLVM text to object code, object code to callable addresses.
+
+llvmlite is imported when the first function is compiled or loaded, never before: the import alone costs some 50 ms. All use of
+LLVM goes through this module and its one lock, which is held across ``fork`` so that a child never inherits a locked LLVM.
+
+Object code is position-independent in the small code model, and linked by JITLink: that lays one object's sections out side by
+side, so that constants are memory operands of the instructions that need them, and reaches symbols anywhere in the address
+space through stubs.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from gradxform.config import config
+from gradxform.errors import CompileError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# Stands in codegen_identity: raise it when a pipeline below changes what it emits.
+_PIPELINE_VERSION = 1
+
+# An engine costs some 170 kB and 0.4 ms; a library in an engine some 10 kB that come back only with the engine. Sharing one
+# engine between this many libraries makes both small, and bounds what one long-lived library can keep from being freed.
+_LIBRARIES_PER_ENGINE = 16
+
+_lock = threading.RLock()
+
+
+class Tier(enum.Enum):
+    """How much is spent on optimising a module.
+
+    LOOPS: LLVM's whole pipeline with loop vectorisation; some 10 ms for a small loop. SLP vectorisation stays off.
+    STRAIGHT: scalar clean-up only, and cheap instruction selection: some 10 to 20 microseconds per instruction, in proportion
+        to the module as long as no function has more than about 2,000 instructions (beyond, LLVM's register passes grow
+        quadratically with the length of a basic block).
+    """
+
+    LOOPS = "loops"
+    STRAIGHT = "straight"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What code is generated for."""
+
+    triple: str
+    cpu: str
+    features: str
+
+
+@cache
+def _llvm() -> ModuleType:
+    """llvmlite's binding, imported and initialised."""
+    import llvmlite.binding
+
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
+    return llvmlite.binding
+
+
+@cache
+def host() -> Target:
+    """This machine: its triple, CPU name and feature string as LLVM knows them."""
+    with _lock:
+        llvm = _llvm()
+        try:
+            features = llvm.get_host_cpu_features().flatten()
+        except RuntimeError:  # LLVM cannot tell on some platforms; the CPU's name alone then decides
+            features = ""
+        return Target(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+
+
+@cache
+def codegen_identity() -> str:
+    """Everything about this machine and the compiler on which object code depends: a part of every cache key."""
+    with _lock:
+        import llvmlite
+
+        version = ".".join(str(part) for part in _llvm().llvm_version_info)
+        target = host()
+        return (
+            f"pipeline {_PIPELINE_VERSION}; llvmlite {llvmlite.__version__}; LLVM {version}; "
+            f"{target.triple}; {target.cpu}; {target.features}"
+        )
+
+
+@cache
+def _machine(target: Target, tier: Tier) -> Any:
+    return (
+        _llvm()
+        .Target.from_triple(target.triple)
+        .create_target_machine(
+            cpu=target.cpu,
+            features=target.features,
+            opt=2 if tier is Tier.LOOPS else 1,
+            reloc="pic",
+            codemodel="small",
+            jit=True,
+        )
+    )
+
+
+def _parse(text: str) -> Any:
+    llvm = _llvm()
+    try:
+        # A context of its own, freed with the module: types and constants of the global one would pile up.
+        module = llvm.parse_assembly(text, llvm.create_context())
+        if config.verify_ir:
+            module.verify()
+    except RuntimeError as error:
+        raise CompileError(f"LLVM rejects the emitted text: {str(error).strip()}") from error
+    return module
+
+
+def _optimise(module: Any, target: Target, tier: Tier) -> None:
+    llvm = _llvm()
+    # Pass managers cannot be kept for the next module: LLVM's inliner moves its pipeline out of itself when it runs.
+    tuning = llvm.create_pipeline_tuning_options(speed_level=2 if tier is Tier.LOOPS else 1)
+    tuning.loop_vectorization = tier is Tier.LOOPS
+    tuning.loop_interleaving = tier is Tier.LOOPS
+    tuning.slp_vectorization = False
+    builder = llvm.create_pass_builder(_machine(target, tier), tuning)
+    if tier is Tier.LOOPS:
+        builder.getModulePassManager().run(module, builder)
+        return
+    inliner = llvm.create_new_module_pass_manager()
+    inliner.add_always_inliner_pass()
+    inliner.run(module, builder)
+    simplifier = builder.getFunctionPassManager()
+    for function in module.functions:
+        if not function.is_declaration:
+            simplifier.run(function, builder)
+    sweeper = llvm.create_new_module_pass_manager()
+    sweeper.add_global_dead_code_eliminate_pass()
+    sweeper.run(module, builder)
+
+
+def _optimised_module(text: str, tier: Tier, target: Target) -> Any:
+    module = _parse(text)
+    # The data layout and triple of the text, if any, give way to those of the machine that emits the code.
+    module.triple = target.triple
+    module.data_layout = str(_machine(target, tier).target_data)
+    _optimise(module, target, tier)
+    return module
+
+
+def compile_text(text: str, tier: Tier) -> bytes:
+    """LLVM text to position-independent object code for this machine.
+
+    Args:
+        text: one module. It need not state a triple or a data layout.
+        tier: how much to optimise.
+
+    Raises:
+        CompileError: the text is not valid LLVM (wrong types and the like are only found when ``config.verify_ir`` is set;
+            without it LLVM aborts the process on some of them).
+    """
+    with _lock:
+        target = host()
+        code = _machine(target, tier).emit_object(_optimised_module(text, tier, target))
+        assert isinstance(code, bytes)
+        return code
+
+
+def optimised_text(text: str, tier: Tier, target: Target | None = None) -> str:
+    """The LLVM text after the pipeline of ``tier``, for reading; ``target`` is this machine unless given."""
+    with _lock:
+        return str(_optimised_module(text, tier, target or host()))
+
+
+def assembly(text: str, tier: Tier, target: Target | None = None) -> str:
+    """The assembly that ``compile_text`` would encode, for reading; ``target`` is this machine unless given."""
+    with _lock:
+        target = target or host()
+        return str(_machine(target, tier).emit_assembly(_optimised_module(text, tier, target)))
+
+
+class _Engine:
+    """A JIT engine, and how many libraries were ever linked into it; its names cannot be used again."""
+
+    __slots__ = ("jit", "libraries")
+
+    def __init__(self) -> None:
+        self.jit = _llvm().create_lljit_compiler(_machine(host(), Tier.LOOPS), use_jit_link=True, suppress_errors=True)
+        self.libraries = 0
+
+
+# The engine that takes the next library. Loaded code holds its engine too, which so is freed with the last of its libraries.
+_open_engine: _Engine | None = None
+
+
+def _release(tracker: Any, engine: _Engine) -> None:
+    with _lock:
+        tracker.close()
+        del engine
+
+
+class Loaded:
+    """Linked code. It stays in memory as long as this object, and is freed when this object is garbage-collected."""
+
+    __slots__ = ("__weakref__", "_addresses", "_finalizer")
+
+    def __init__(self, tracker: Any, engine: _Engine, exports: Sequence[str]) -> None:
+        self._addresses: dict[str, int] = {name: tracker[name] for name in exports}
+        self._finalizer = weakref.finalize(self, _release, tracker, engine)
+        # At exit the code stays: daemon threads and objects that outlive the interpreter's modules may still run it.
+        self._finalizer.atexit = False
+
+    def address(self, symbol: str) -> int:
+        """Address of an exported symbol.
+
+        Raises:
+            KeyError: ``symbol`` was not among the exports that ``load`` was given.
+        """
+        return self._addresses[symbol]
+
+    def __repr__(self) -> str:
+        symbols = ", ".join(f"{name}=0x{address:x}" for name, address in self._addresses.items())
+        return f"Loaded({symbols})"
+
+
+def load(object_code: bytes, imports: Mapping[str, int], exports: Sequence[str]) -> Loaded:
+    """Link object code into this process.
+
+    Args:
+        object_code: what ``compile_text`` returned, in this process or in another one of the same ``codegen_identity``.
+        imports: addresses of the external symbols. Nothing else is visible to the code, not even the C library.
+        exports: symbols defined by the code whose addresses are wanted.
+
+    Raises:
+        CompileError: a symbol is missing, or the bytes are not object code.
+    """
+    global _open_engine
+    with _lock:
+        engine = _open_engine
+        if engine is None or engine.libraries >= _LIBRARIES_PER_ENGINE:
+            engine = _open_engine = _Engine()
+        engine.libraries += 1
+        library = _llvm().JITLibraryBuilder().add_object_img(object_code)
+        for name, address in imports.items():
+            library.import_symbol(name, address)
+        for name in exports:
+            library.export_symbol(name)
+        try:
+            tracker = library.link(engine.jit, f"library{engine.libraries}")
+        except RuntimeError as error:
+            _open_engine = None
+            raise CompileError(f"linking failed: {str(error).strip()}") from error
+        return Loaded(tracker, engine, exports)
+
+
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

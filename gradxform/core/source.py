@@ -1,0 +1,35 @@
+"""Finding the user's own line: the innermost frame that is not gradxform's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import CodeType
+
+from gradxform.ir import Source
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_is_ours: dict[CodeType, bool] = {}
+
+
+def _ours(code: CodeType) -> bool:
+    found = _is_ours.get(code)
+    if found is None:
+        found = _is_ours[code] = code.co_filename.startswith(_PACKAGE)
+    return found
+
+
+def user_source() -> Source | None:
+    """The file, line and function of the innermost frame outside this package, or None."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if not _ours(frame.f_code):
+            return Source(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def user_line() -> str:
+    """The user's line for error messages, ``"\\n  in user code: file:line (function)"``, or an empty string."""
+    source = user_source()
+    return "" if source is None else f"\n  in user code: {source}"

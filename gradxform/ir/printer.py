@@ -1,0 +1,84 @@
+"""Programs as text. The text is canonical: equal programs print equally in every process, and caches hash it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradxform.dtypes import SHORT_NAMES
+from gradxform.ir.program import Atom, Equation, Literal, Program, Var
+
+
+def variable_name(index: int) -> str:
+    """a, b, ..., z, aa, ab, ... in order of definition."""
+    letters = ""
+    index += 1
+    while index:
+        index, remainder = divmod(index - 1, 26)
+        letters = chr(ord("a") + remainder) + letters
+    return letters
+
+
+class Names:
+    """Gives variables their names, in the order in which they are first asked for."""
+
+    def __init__(self) -> None:
+        self._names: dict[Var, str] = {}
+
+    def __call__(self, atom: Atom) -> str:
+        if isinstance(atom, Literal):
+            return literal_text(atom)
+        name = self._names.get(atom)
+        if name is None:
+            name = self._names[atom] = variable_name(len(self._names))
+        return name
+
+
+def literal_text(literal: Literal) -> str:
+    """A literal as text; dtypes other than those of Python scalars are appended, ``1.0:f32``."""
+    text = repr(literal.value.item())
+    dtype = literal.type.dtype
+    if dtype.itemsize == 8 and dtype.kind in "if" or dtype.kind == "b":
+        return text
+    return f"{text}:{SHORT_NAMES[dtype]}"
+
+
+def param_text(value: Any) -> str:
+    """A parameter as text, the same in every process."""
+    if isinstance(value, Program):
+        return print_program(value)
+    if isinstance(value, np.dtype):
+        return SHORT_NAMES.get(value, str(value))
+    if isinstance(value, tuple):
+        return "(" + ",".join(map(param_text, value)) + ("," if len(value) == 1 else "") + ")"
+    return str(value) if isinstance(value, str) else repr(value)
+
+
+def equation_text(equation: Equation, names: Names) -> str:
+    """``b:f64[3] = sin a``."""
+    inputs = " ".join(map(names, equation.inputs))
+    outputs = " ".join(f"{names(var)}:{var.type}" for var in equation.outputs)
+    params = ""
+    if equation.params:
+        params = "[" + " ".join(f"{name}={param_text(value)}" for name, value in equation.params) + "]"
+    return f"{outputs} = {equation.operation.name}{params} {inputs}".rstrip()
+
+
+def print_program(program: Program, sources: bool = False) -> str:
+    """The program as text: one line up to two equations, else one line per equation.
+
+    With ``sources`` each equation is followed by the user's file and line.
+    """
+    names = Names()
+    inputs = " ".join(f"{names(var)}:{var.type}" for var in program.inputs)
+    lines = []
+    for equation in program.equations:
+        text = equation_text(equation, names)
+        lines.append(f"{text}  # {equation.source}" if sources and equation.source else text)
+    results = ", ".join(map(names, program.outputs))
+    head = f"{{ lambda {inputs} . let" if inputs else "{ lambda . let"
+    if len(lines) <= 2 and not sources and not any("\n" in line for line in lines):
+        return f"{head} {' ; '.join(lines)} in ({results}) }}".replace("let  in", "let in")
+    body = "\n".join("    " + line.replace("\n", "\n    ") for line in lines)
+    return f"{head}\n{body}\n  in ({results}) }}"

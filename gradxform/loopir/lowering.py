@@ -1,0 +1,119 @@
+"""The form in which a primitive says how its result is computed, element by element.
+
+A lowering rule has the signature ``lower(operands, result_type, **params) -> Lowered``. Each operand is callable:
+``operand(index)`` is the Expression of its element at ``index``, a tuple with one int64 Expression per axis. So an
+index map is the composition of Python functions, and views (reshape, transpose, slice, broadcast) cost nothing:
+
+    transpose:  View(lambda index: x(permuted(index)))
+    sin:        Map(lambda index: Apply("sin", (x(index),), dtype))
+    reduce_sum: Reduction("add", extents, lambda index, reduced: x(merged(index, reduced)))
+
+``Expands`` rewrites the equation with other primitives before scheduling; use it where the result is a composition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gradxform.ir import ArrayType
+from gradxform.loopir.expression import Apply, Expression, Index
+
+
+class Operand(Protocol):
+    """An operand of an equation being lowered."""
+
+    @property
+    def type(self) -> ArrayType: ...
+
+    def __call__(self, index: Index) -> Expression: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """An element of an operand under another index; never stored for its own sake."""
+
+    read: Callable[[Index], Expression]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """Computed from operand elements at ``index``; the scheduler decides whether it is stored.
+
+    An index out of range is recorded by an ``Apply("checked_index", (index, extent))`` within the expression.
+    """
+
+    read: Callable[[Index], Expression]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduction:
+    """``operation`` (add, mul, maximum, minimum, logical_or, logical_and) over extra axes of the given extents."""
+
+    operation: str
+    extents: tuple[int, ...]
+    read: Callable[[Index, Index], Expression]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cumulative:
+    """The running ``operation`` along ``axis`` of ``read``."""
+
+    operation: str
+    axis: int
+    read: Callable[[Index], Expression]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scatter:
+    """``result = base``, then for each point of ``extents``, in order: ``result[target] operation= update``.
+
+    ``operation`` is set, add, mul, maximum or minimum. ``target(point)`` gives the index into the result; parts out
+    of range must have been wrapped in ``checked_index``.
+    """
+
+    operation: str
+    base: Callable[[Index], Expression]
+    extents: tuple[int, ...]
+    target: Callable[[Index], Index]
+    update: Callable[[Index], Expression]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contraction:
+    """sum over ``contracting`` axis pairs of lhs * rhs; result axes are batch, free of lhs, free of rhs.
+
+    ``lhs`` and ``rhs`` are operand positions. The scheduler chooses loops or BLAS.
+    """
+
+    lhs_contracting: tuple[int, ...]
+    rhs_contracting: tuple[int, ...]
+    lhs_batch: tuple[int, ...]
+    rhs_batch: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expands:
+    """The equation is replaced by what ``build(*operands)`` records with other primitives."""
+
+    build: Callable[..., Any]
+
+
+Lowered = View | Map | Reduction | Cumulative | Scatter | Contraction | Expands
+
+
+def elementwise(operation: str) -> Callable[..., Map]:
+    """The lowering rule of an elementwise primitive: rank-0 operands are read at the empty index.
+
+    Parameters of the equation are ignored; use a rule of its own where they matter.
+    """
+
+    def lower(operands: Sequence[Operand], result_type: ArrayType, **params: Any) -> Map:
+        def read(index: Index) -> Expression:
+            arguments = tuple([operand(index if operand.type.shape else ()) for operand in operands])
+            return Apply(operation, arguments, result_type.dtype)
+
+        return Map(read)
+
+    return lower

@@ -1,0 +1,109 @@
+"""The examples run as a user runs them, each in its own process; expected values are NIST's and the tutorials' own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+DATA = EXAMPLES / "data" / "nist"
+
+
+def run_example(name: str, *arguments: str, timeout: float = 300.0) -> str:
+    result = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert result.returncode == 0, f"{name} {arguments}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    return result.stdout
+
+
+def certified_parameters(name: str) -> list[float]:
+    """The certified column, read independently of the example: the third of the four numbers of a ``bN =`` line."""
+    values = []
+    for line in (DATA / f"{name}.dat").read_text().splitlines():
+        label, _, rest = line.partition("=")
+        columns = rest.split()
+        if label.strip().startswith("b") and label.strip()[1:].isdigit() and len(columns) == 4:
+            values.append(float(columns[2]))
+    return values
+
+
+@pytest.mark.parametrize("solver", ["accelerated", "scipy"])
+def test_nist_regression_reaches_nine_digits_on_every_set_and_start(solver: str, tmp_path: Path) -> None:
+    table_file = tmp_path / "digits.json"
+    output = run_example("nist_regression.py", "--solver", solver, "--json", str(table_file))
+    table = json.loads(table_file.read_text())
+    rows = table["rows"]
+
+    names = sorted(path.stem for path in DATA.glob("*.dat"))
+    assert len(names) == 18
+    assert sorted((row["set"], row["start"]) for row in rows) == [(name, start) for name in names for start in (1, 2)]
+    assert "18 sets, 36 fits" in output
+
+    for column in ("parameters", "deviations", "residual_sum", "residual_deviation"):
+        worst = min(rows, key=lambda row: row[column])
+        assert worst[column] >= 9.0, (column, worst)
+        assert table["fewest"][column] == worst[column]
+        assert all(row[column] <= 11.0 for row in rows)
+    for row in rows:
+        assert row["values"] == pytest.approx(certified_parameters(row["set"]), rel=1e-9, abs=0.0)
+
+
+def test_nist_regression_plots_and_prints_its_table(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    together, folder = tmp_path / "all.png", tmp_path / "each"
+    output = run_example(
+        "nist_regression.py", "--sets", "Misra1a", "Nelson", "--plot", str(together), "--plots", str(folder)
+    )
+    lines = [line.split() for line in output.splitlines()]
+    assert [line[:3] for line in lines if line and line[0] in {"Misra1a", "Nelson"}] == [
+        ["Misra1a", "lower", "1"],
+        ["Misra1a", "lower", "2"],
+        ["Nelson", "average", "1"],
+        ["Nelson", "average", "2"],
+    ]
+    signature = b"\x89PNG\r\n\x1a\n"
+    assert together.read_bytes().startswith(signature)
+    assert sorted(path.name for path in folder.iterdir()) == ["Misra1a.png", "Nelson.png"]
+    assert all(path.read_bytes().startswith(signature) for path in folder.iterdir())
+
+
+def test_theano_tutorial_prints_what_the_document_prints() -> None:
+    output = run_example("theano_tutorial.py")
+    assert "gradxform  2.0 * x\n" in output
+    assert "[[0.25       0.19661193]\n             [0.19661193 0.10499359]]" in output
+    for call, result in {
+        "f(4)": "8.0",
+        "hessian": "[[2. 0.]",
+        "T.Rop(y, W, V) at [[1, 1], [1, 1]], [[2, 2], [2, 2]], [0, 1]": "[2. 2.]",
+        "T.Lop(y, W, v) at [2, 2], [0, 1]": "[[0. 0.]",
+        "T.grad(T.sum(gy * v), x) at [4, 4], [2, 2]": "[4. 4.]",
+        "T.Rop(gy, x, v) at [4, 4], [2, 2]": "[4. 4.]",
+    }.items():
+        assert f"{call}\n  gradxform  {result}" in output
+    assert output.rstrip().endswith("all results equal those of the document")
+
+
+def test_gradient_tape_tutorial_prints_what_the_document_prints() -> None:
+    output = run_example("gradient_tape_tutorial.py")
+    assert "gradxform: shape=(2, 2, 2, 2), dtype=float32\n[[[[48.  0.]\n   [ 0.  0.]]\n\n  [[ 0. 12.]" in output
+    assert "gradxform: shape=(2, 2, 2, 2, 2, 2), dtype=float32\n[[[[[[24.  0.]" in output
+    assert "gradxform: shape=(2, 2, 2, 2, 2), dtype=float32" in output
+    assert output.rstrip().endswith("all results equal those of the document")
+
+
+def test_tour_shows_every_stage() -> None:
+    output = run_example("tour.py")
+    for part in ("make_ir(f)", ".program", ".optimized", ".loops", ".llvm", ".assembly", ".cost", "jvp of grad", "hvp"):
+        assert part in output, part
+    assert "under jit the same function is refused" in output
+    assert "tour.py" in output.split("is refused")[1].split("7. Look inside")[0], "the error names the user's line"
+    assert output.rstrip().endswith("every result was as expected")
