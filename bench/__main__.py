@@ -17,7 +17,8 @@ ULP = "ulp"
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure gradxform against its peers.")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join((*NAMES, ULP))}; all by default")
+    every = ", ".join((*NAMES, ULP))
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {every}; all by default")
     parser.add_argument("--list", action="store_true", help="print the workloads and what they measure")
     parser.add_argument("--quick", action="store_true", help="a third of the time: for a look, not for a record")
     parser.add_argument("--threads", type=int, default=runner.Settings().threads, help="cores and threads for everyone")
@@ -42,7 +43,7 @@ def main() -> int:
         settings = runner.Settings(rounds=1, seconds=0.3, threads=options.threads)
     about = report.machine(settings)
     print(f"{about['processor']}, {settings.threads} threads, Python {about['python']}, load {about['load']:.2f}")
-    print(", ".join(f"{name} {number or 'not installed'}" for name, number in about["packages"].items()))
+    print(", ".join(f"{name} {report.version(name) or 'not installed'}" for name in report.PACKAGES))
     workloads = [load(name) for name in NAMES if name in names]
     measurements: dict[str, list[runner.Measurement]] = {}
     for workload in workloads:

@@ -168,9 +168,8 @@ def plot(workloads: Sequence[Workload], measurements: Mapping[str, Sequence[Meas
     axes = list(grid.flat)
     for axis, (workload, size, here) in zip(axes, panels, strict=False):
         times = [m.median for m in here]
-        bars = axis.barh(
-            [m.contender for m in here], times, color=["#0b6e4f" if "gradxform" in m.contender else "#9aa5b1" for m in here]
-        )
+        colours = ["#0b6e4f" if "gradxform" in m.contender else "#9aa5b1" for m in here]
+        bars = axis.barh([m.contender for m in here], times, color=colours)
         axis.bar_label(bars, [duration(time) for time in times], padding=3, fontsize=8)
         axis.set_xscale("log")
         axis.margins(x=0.25)
@@ -179,9 +178,10 @@ def plot(workloads: Sequence[Workload], measurements: Mapping[str, Sequence[Meas
         axis.set_title(workload.title + (f", n = {size:,}" if len(workload.sizes) > 1 else ""), fontsize=9)
     for axis, workload in zip(axes[len(panels) :], curves, strict=False):
         for contender in workload.contenders:
-            points = [(m.size, m.median) for m in measurements[workload.name] if m.contender == contender.name and m.samples]
-            if points:
-                axis.loglog(*zip(*points, strict=True), marker="o", label=contender.name)
+            measured = [m for m in measurements[workload.name] if m.contender == contender.name and m.samples]
+            if measured:
+                sizes, times = [m.size for m in measured], [m.median for m in measured]
+                axis.loglog(sizes, times, marker="o", label=contender.name)
         axis.set_xlabel("size")
         axis.set_ylabel("seconds, median")
         axis.set_title(workload.title, fontsize=9)

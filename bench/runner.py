@@ -1,7 +1,7 @@
 """Runs workloads: one process per contender, checked first, then timed in turns.
 
-Turns are taken in rounds, so that a machine that slows down for a while slows all contenders down alike. Only one contender
-is timed at a time; the others wait on their standard input.
+Turns are taken in rounds, so that a machine that slows down for a while slows all contenders down alike. Only one
+contender is timed at a time; the others wait on their standard input.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ USUAL_ROUNDS = 3
 
 def cores() -> list[int]:
     """List the cores that this process may use."""
-    # Not every system can say or set on which cores a process runs; there, only environment variables bound the threads.
+    # Not every system can say or set on which cores a process runs; there, only the environment bounds the threads.
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
@@ -97,7 +97,9 @@ def environment(settings: Settings, cache: Path) -> dict[str, str]:
 class Process:
     """A contender's process: started, checked against the expected result, asked for samples, ended."""
 
-    def __init__(self, workload: Workload, contender: Contender, size: int, settings: Settings, directory: Path) -> None:
+    def __init__(
+        self, workload: Workload, contender: Contender, size: int, settings: Settings, directory: Path
+    ) -> None:
         self.workload, self.contender, self.size = workload, contender, size
         self.result = directory / "result.npz"
         self.errors = open(directory / "errors.txt", "w+")  # noqa: SIM115 - closed with the process

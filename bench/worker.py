@@ -1,8 +1,8 @@
 """The process in which one contender of one workload runs, started by `bench.runner`.
 
-It prepares the computation, stores the result for the parent to check, and then answers the parent's requests on standard
-input, one line each: `time SECONDS` is answered with the samples taken, `quit` ends the process. Answers carry a marker,
-since a peer may print as it pleases.
+It prepares the computation, stores the result for the parent to check, and then answers the parent's requests on
+standard input, one line each: `time SECONDS` is answered with the samples taken, `quit` ends the process. Answers carry
+a marker, since a peer may print as it pleases.
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ class Once:
 class Contender:
     """One way to do a workload.
 
-    `needs` names what must be installed: Python modules, or programs with a leading `$`. `sizes` restricts a contender to
-    some sizes of the workload. `expected` replaces the workload's expected result for a yardstick that computes something
-    else. `cache` says what a fresh process finds in gradxform's disk cache.
+    `needs` names what must be installed: Python modules, or programs with a leading `$`. `sizes` restricts a contender
+    to some sizes of the workload. `expected` replaces the workload's expected result for a yardstick that computes
+    something else. `cache` says what a fresh process finds in gradxform's disk cache.
     """
 
     name: str
@@ -87,8 +87,8 @@ class Promise:
 class Workload:
     """A computation, the sizes it is done at, who does it, what must come out and what is promised about the time.
 
-    `expected` gives the right result from NumPy or a closed form; every contender is checked against it before it is timed.
-    The first contender that could be measured is what the ratios of the table refer to.
+    `expected` gives the right result from NumPy or a closed form; every contender is checked against it before it is
+    timed. The first contender that could be measured is what the ratios of the table refer to.
     """
 
     name: str
@@ -117,7 +117,7 @@ def leaves(value: object) -> list[np.ndarray]:
 
 
 def disagreement(actual: Sequence[np.ndarray], workload: Workload, contender: Contender, size: int) -> str | None:
-    """Compare a contender's result with what is expected; None if they agree, otherwise a sentence that says where not."""
+    """Compare a contender's result with what is expected; None if they agree, otherwise say where they do not."""
     expected = leaves((contender.expected or workload.expected)(size))
     if len(actual) != len(expected):
         return f"gave {len(actual)} arrays where {len(expected)} were expected"

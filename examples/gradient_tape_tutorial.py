@@ -47,9 +47,9 @@ def batch_jacobian(function):
     return lambda x: np.sum(gx.jacfwd(function)(x), axis=-x.ndim)
 
 
-def compare(call: str, result: np.ndarray, documented: np.ndarray) -> None:
+def compare(call: str, result: np.ndarray, documented: np.ndarray, source: str = "document") -> None:
     print(f"\n{call}\ngradxform: shape={result.shape}, dtype={result.dtype}\n{result}")
-    print(f"document:  shape={documented.shape}, dtype={documented.dtype}, nonzero where and what:")
+    print(f"{source}:  shape={documented.shape}, dtype={documented.dtype}, nonzero where and what:")
     places = [tuple(map(int, place)) for place in np.argwhere(documented)]
     print("  " + ", ".join(f"{place}: {documented[place]:g}" for place in places))
     assert result.dtype == documented.dtype, result.dtype
@@ -67,7 +67,10 @@ def main() -> int:
     # The page calls batch_jacobian and prints the full tensor of rank 6; the function of that name gives rank 5.
     rows = np.arange(2)
     diagonal = SECOND_ORDER[rows, :, :, :, rows]
-    compare("Example 2: batch_jacobian(first_order, x), rank 5", gx.jit(batch_jacobian(gx.jacrev(cube)))(X), diagonal)
+    batched = gx.jit(batch_jacobian(gx.jacrev(cube)))
+    compare(
+        "Example 2: batch_jacobian(first_order, x)", batched(X), diagonal, source="diagonal of the document's tensor"
+    )
 
     print("\nthe first order before optimisation:")
     stages = first_order.lower(X)

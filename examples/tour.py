@@ -127,7 +127,7 @@ def hessian_vector_products() -> None:
         result = gx.jit(way)(x, v)
         show(f"{name:>22}", result)
         np.testing.assert_allclose(result, expected, rtol=1e-12)
-    show("      hessian(f)(x) @ v", expected)
+    show(f"{'hessian(f)(x) @ v':>22}", expected)
 
 
 # 4. Parameters in a dict: any nesting of dicts, lists, tuples and dataclasses goes in and comes out.

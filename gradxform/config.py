@@ -179,7 +179,7 @@ def _from_environment() -> Options:
         cache_bytes=1 << 30,
         debug_nans=False,
         verify_ir=verify in _TRUE,
-        parallel_threshold=50_000,
+        parallel_threshold=100_000,
         release_gil_threshold=20_000,
     )
 
@@ -251,7 +251,7 @@ class Config:
 
     @property
     def parallel_threshold(self) -> int:
-        """Estimated work, in nanoseconds, from which a loop is split over threads. Default: 50,000."""
+        """Estimated work, in nanoseconds, from which a loop is split over threads. Default: 100,000."""
         return self._options.parallel_threshold
 
     @parallel_threshold.setter

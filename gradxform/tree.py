@@ -139,3 +139,12 @@ def register_dataclass(
         return node
 
     return register(cls, flatten_instance, unflatten_instance)  # type: ignore[return-value]
+
+
+def key_order(mapping: Any) -> list[Any]:
+    """The keys of a dict in the order in which its leaves are flattened: sorted, where they can be."""
+    try:
+        return sorted(mapping)
+    except TypeError:  # keys of several types: optree's own order
+        return [path[0] for path in optree.tree_paths(
+            {key: 0 for key in mapping}, namespace=_NAMESPACE)]

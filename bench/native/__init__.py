@@ -45,5 +45,5 @@ def load(name: str) -> ctypes.CDLL:
     """Compile if need be and load; RuntimeError if the elementary functions were not vectorised."""
     library = build(name)
     if shutil.which("objdump") is not None and not vector_functions(library):
-        raise RuntimeError(f"g++ did not vectorise the elementary functions of {name}.cpp: no _ZGV symbols in {library}")
+        raise RuntimeError(f"g++ did not vectorise the functions that {name}.cpp calls: no _ZGV symbols in {library}")
     return ctypes.CDLL(str(library))

@@ -1,6 +1,7 @@
-"""The first call of a small function in a fresh process: tracing, compiling, loading and running, or finding it on disk.
+"""The first call of a small function in a fresh process: trace, compile, load and run, or find it on disk.
 
-The libraries are imported before the clock starts, llvmlite among them; whatever else is loaded lazily is part of the figure.
+The libraries are imported before the clock starts, llvmlite among them; whatever else is loaded lazily is part of the
+figure.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ def jax_device(size: int) -> Call:
     import jax
     import jax.numpy as jnp
 
-    return Call("f(x).block_until_ready()", {"f": jax.jit(lambda x: jnp.sin(x) * 2 + 1), "x": jnp.asarray(operand(size))})
+    names = {"f": jax.jit(lambda x: jnp.sin(x) * 2 + 1), "x": jnp.asarray(operand(size))}
+    return Call("f(x).block_until_ready()", names)
 
 
 def jax_numpy(size: int) -> Call:
@@ -73,7 +74,7 @@ WORKLOAD = Workload(
     expected=lambda size: function(operand(size)),
     promises=(
         Promise("time / time of one np.sin(x)", lambda m: m.ratio("gradxform", "np.sin(x) alone", 8), at_most=1.0),
-        Promise("JAX on its own arrays / gradxform", lambda m: m.ratio("JAX, its own arrays", "gradxform", 8), at_least=15),
-        Promise("JAX, NumPy in and out / gradxform", lambda m: m.ratio("JAX, NumPy in and out", "gradxform", 8), at_least=15),
+        Promise("JAX, its own / gradxform", lambda m: m.ratio("JAX, its own arrays", "gradxform", 8), at_least=15),
+        Promise("JAX, NumPy / gradxform", lambda m: m.ratio("JAX, NumPy in and out", "gradxform", 8), at_least=15),
     ),
 )

@@ -1,11 +1,12 @@
 """LLVM text to object code, object code to callable addresses.
 
-llvmlite is imported when the first function is compiled or loaded, never before: the import alone costs some 50 ms. All use of
-LLVM goes through this module and its one lock, which is held across ``fork`` so that a child never inherits a locked LLVM.
+llvmlite is imported when the first function is compiled or loaded, never before: the import alone costs some 50 ms.
+All use of LLVM goes through this module and its one lock, which is held across ``fork`` so that a child never inherits
+a locked LLVM.
 
-Object code is position-independent in the small code model, and linked by JITLink: that lays one object's sections out side by
-side, so that constants are memory operands of the instructions that need them, and reaches symbols anywhere in the address
-space through stubs.
+Object code is position-independent in the small code model, and linked by JITLink: that lays one object's sections out
+side by side, so that constants are memory operands of the instructions that need them, and reaches symbols anywhere in
+the address space through stubs.
 """
 
 from __future__ import annotations
@@ -17,19 +18,17 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradxform.config import config
 from gradxform.errors import CompileError
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
 # Stands in codegen_identity: raise it when a pipeline below changes what it emits.
 _PIPELINE_VERSION = 1
 
-# An engine costs some 170 kB and 0.4 ms; a library in an engine some 10 kB that come back only with the engine. Sharing one
-# engine between this many libraries makes both small, and bounds what one long-lived library can keep from being freed.
+# An engine costs some 130 kB and 0.4 ms; a library in an engine some 40 kB, of which a part comes back only with the
+# engine. Sharing one engine between this many libraries makes its cost small, and bounds what one long-lived library
+# can keep from being freed.
 _LIBRARIES_PER_ENGINE = 16
 
 _lock = threading.RLock()
@@ -39,9 +38,9 @@ class Tier(enum.Enum):
     """How much is spent on optimising a module.
 
     LOOPS: LLVM's whole pipeline with loop vectorisation; some 10 ms for a small loop. SLP vectorisation stays off.
-    STRAIGHT: scalar clean-up only, and cheap instruction selection: some 10 to 20 microseconds per instruction, in proportion
-        to the module as long as no function has more than about 2,000 instructions (beyond, LLVM's register passes grow
-        quadratically with the length of a basic block).
+    STRAIGHT: scalar clean-up only, and cheap instruction selection: some 10 to 20 microseconds per instruction, in
+        proportion to the module as long as no function has more than about 2,000 instructions (beyond, LLVM's register
+        passes grow quadratically with the length of a basic block).
     """
 
     LOOPS = "loops"
@@ -58,7 +57,7 @@ class Target:
 
 
 @cache
-def _llvm() -> ModuleType:
+def _llvm() -> Any:
     """llvmlite's binding, imported and initialised."""
     import llvmlite.binding
 
@@ -161,8 +160,8 @@ def compile_text(text: str, tier: Tier) -> bytes:
         tier: how much to optimise.
 
     Raises:
-        CompileError: the text is not valid LLVM (wrong types and the like are only found when ``config.verify_ir`` is set;
-            without it LLVM aborts the process on some of them).
+        CompileError: the text is not valid LLVM. What only LLVM's verifier finds (a value used where it is not
+            defined, say) is found when ``config.verify_ir`` is set; otherwise it may abort the process.
     """
     with _lock:
         target = host()
@@ -185,35 +184,52 @@ def assembly(text: str, tier: Tier, target: Target | None = None) -> str:
 
 
 class _Engine:
-    """A JIT engine, and how many libraries were ever linked into it; its names cannot be used again."""
+    """A JIT engine with the libraries linked into it; a library's name is never free again."""
 
-    __slots__ = ("jit", "libraries")
+    __slots__ = ("jit", "linked", "live")
 
     def __init__(self) -> None:
         self.jit = _llvm().create_lljit_compiler(_machine(host(), Tier.LOOPS), use_jit_link=True, suppress_errors=True)
-        self.libraries = 0
+        self.linked = 0
+        self.live = 0
+
+    def close_if_unused(self) -> None:
+        if self.live == 0:
+            self.jit.close()
 
 
-# The engine that takes the next library. Loaded code holds its engine too, which so is freed with the last of its libraries.
+# The engine that takes the next library. A full one is closed with the last of its libraries.
 _open_engine: _Engine | None = None
+
+
+def _engine_with_room() -> _Engine:
+    global _open_engine
+    if _open_engine is None:
+        _open_engine = _Engine()
+    elif _open_engine.linked >= _LIBRARIES_PER_ENGINE:
+        full, _open_engine = _open_engine, _Engine()
+        full.close_if_unused()
+    return _open_engine
 
 
 def _release(tracker: Any, engine: _Engine) -> None:
     with _lock:
         tracker.close()
-        del engine
+        engine.live -= 1
+        if engine is not _open_engine:
+            engine.close_if_unused()
 
 
 class Loaded:
     """Linked code. It stays in memory as long as this object, and is freed when this object is garbage-collected."""
 
-    __slots__ = ("__weakref__", "_addresses", "_finalizer")
+    __slots__ = ("__weakref__", "_addresses")
 
     def __init__(self, tracker: Any, engine: _Engine, exports: Sequence[str]) -> None:
         self._addresses: dict[str, int] = {name: tracker[name] for name in exports}
-        self._finalizer = weakref.finalize(self, _release, tracker, engine)
+        engine.live += 1
         # At exit the code stays: daemon threads and objects that outlive the interpreter's modules may still run it.
-        self._finalizer.atexit = False
+        weakref.finalize(self, _release, tracker, engine).atexit = False
 
     def address(self, symbol: str) -> int:
         """Address of an exported symbol.
@@ -224,36 +240,31 @@ class Loaded:
         return self._addresses[symbol]
 
     def __repr__(self) -> str:
-        symbols = ", ".join(f"{name}=0x{address:x}" for name, address in self._addresses.items())
-        return f"Loaded({symbols})"
+        return f"Loaded({', '.join(f'{name}=0x{address:x}' for name, address in self._addresses.items())})"
 
 
 def load(object_code: bytes, imports: Mapping[str, int], exports: Sequence[str]) -> Loaded:
     """Link object code into this process.
 
     Args:
-        object_code: what ``compile_text`` returned, in this process or in another one of the same ``codegen_identity``.
+        object_code: what ``compile_text`` returned, here or in another process of the same ``codegen_identity``.
         imports: addresses of the external symbols. Nothing else is visible to the code, not even the C library.
         exports: symbols defined by the code whose addresses are wanted.
 
     Raises:
         CompileError: a symbol is missing, or the bytes are not object code.
     """
-    global _open_engine
     with _lock:
-        engine = _open_engine
-        if engine is None or engine.libraries >= _LIBRARIES_PER_ENGINE:
-            engine = _open_engine = _Engine()
-        engine.libraries += 1
         library = _llvm().JITLibraryBuilder().add_object_img(object_code)
         for name, address in imports.items():
             library.import_symbol(name, address)
         for name in exports:
             library.export_symbol(name)
+        engine = _engine_with_room()
+        engine.linked += 1
         try:
-            tracker = library.link(engine.jit, f"library{engine.libraries}")
+            tracker = library.link(engine.jit, f"library{engine.linked}")
         except RuntimeError as error:
-            _open_engine = None
             raise CompileError(f"linking failed: {str(error).strip()}") from error
         return Loaded(tracker, engine, exports)
 

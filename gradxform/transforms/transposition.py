@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gradxform.core import Builder, Undefined, bind_all, run
@@ -80,12 +81,25 @@ def transpose(program: Program, linear_inputs: Sequence[bool]) -> Program:
     return transposed
 
 
-def vjp(program: Program, wanted: Sequence[bool]) -> tuple[Program, tuple[bool, ...]]:
-    """One program for the values and the cotangents of the ``wanted`` inputs.
-
-    Its inputs are those of ``program``, then a cotangent for each output that depends on a wanted input (the flags
-    in the second result); its outputs are those of ``program``, then a cotangent per wanted input.
+@dataclass(frozen=True, slots=True, eq=False)
+class Pullback:
+    """``program`` takes the inputs of the original, then a cotangent for each output that ``depends`` on a wanted
+    input; it gives the original's outputs, then a cotangent per wanted input, zeros where that is not ``connected``.
     """
+
+    program: Program
+    depends: tuple[bool, ...]
+    connected: tuple[bool, ...]
+
+
+def vjp(program: Program, wanted: Sequence[bool]) -> tuple[Program, tuple[bool, ...]]:
+    """The program and the ``depends`` flags of `pull_back`."""
+    pulled = pull_back(program, wanted)
+    return pulled.program, pulled.depends
+
+
+def pull_back(program: Program, wanted: Sequence[bool]) -> Pullback:
+    """One program for the values and the cotangents of the ``wanted`` inputs."""
     for var, flag in zip(program.inputs, wanted, strict=True):
         if flag and var.type.dtype.kind != "f":
             raise NotDifferentiableError(f"vjp: an input of type {var.type} has no derivative: cast it to a float dtype")
@@ -102,4 +116,4 @@ def vjp(program: Program, wanted: Sequence[bool]) -> tuple[Program, tuple[bool, 
         complete = [zeros(t) if ct is None else ct for t, ct in zip(linear_types, pulled, strict=True)]
         result, captures = builder.finish([*values, *complete])
     assert not captures, "a derivative rule captured an array"
-    return result, depends
+    return Pullback(result, depends, tuple(ct is not None for ct in pulled))

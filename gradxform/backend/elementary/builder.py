@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 FLOATS = {"double": "f64", "float": "f32"}
 INTEGER_OF = {"double": "i64", "float": "i32"}
-WIDTH = {"double": 64, "float": 32, "i64": 64, "i32": 32, "i1": 1}
+WIDTH = {"double": 64, "float": 32, "i128": 128, "i64": 64, "i32": 32, "i1": 1}
 FRACTION_BITS = {"double": 52, "float": 23}
 EXPONENT_BIAS = {"double": 1023, "float": 127}
 
@@ -116,7 +116,7 @@ Pair = tuple[Value, Value]
 
 @dataclass(slots=True)
 class Builder:
-    """Collects the lines of one function body; `float_kind` is "double" or "float"."""
+    """Collects the lines of one function body."""
 
     lanes: int = 1
     lines: list[str] = field(default_factory=list)

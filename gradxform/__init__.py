@@ -1,0 +1,40 @@
+"""gradxform: exact derivatives and fast numerics on a CPU.
+
+Functions written with NumPy are traced into small programs; `grad`, `vmap`, `jit` and the other transforms rewrite
+these, and a compiler turns the result into one native function.
+
+>>> import numpy as np
+>>> import gradxform as gx
+>>> gx.grad(lambda x: np.sin(x) * x)(0.0)
+np.float64(0.0)
+"""
+
+from gradxform import errors, tree
+from gradxform.api import (
+    ShapeDType,
+    eval_shape,
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacrev,
+    jit,
+    jvp,
+    linear_transpose,
+    linearize,
+    make_ir,
+    make_jaxpr,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+    vmap,
+)
+from gradxform.array import Array
+from gradxform.config import config
+from gradxform.dtypes import float0
+
+__version__ = "0.1.0"
+
+__all__ = ["Array", "ShapeDType", "__version__", "config", "errors", "eval_shape", "float0", "grad", "hessian", "hvp",
+           "jacfwd", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_ir", "make_jaxpr", "stop_gradient",
+           "tree", "value_and_grad", "vjp", "vmap"]

@@ -1,0 +1,351 @@
+"""grad, value_and_grad, jvp, vjp, linearize, linear_transpose, hvp.
+
+Names, parameters and results are JAX's. Without ``jit`` the function is traced with its arguments' values known, so
+Python's ``if`` and ``while`` may depend on them; the program then holds for that call only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradxform import tree
+from gradxform.api.arguments import (
+    Argnums,
+    Selected,
+    check_callable,
+    check_differentiable,
+    decorator,
+    integer_zero,
+    refuse_holomorphic,
+    select,
+    single,
+    wrap,
+)
+from gradxform.api.tracing import Traced, as_values, name_of, restore_auxiliary, trace, types_of
+from gradxform.core import run
+from gradxform.core.source import user_line
+from gradxform.dtypes import is_float
+from gradxform.errors import ArgumentError, NotDifferentiableError, ShapeError, TreeError, UnconnectedError
+from gradxform.ir import ArrayType
+from gradxform.linear import zeros
+from gradxform.transforms import jvp as jvp_program
+from gradxform.transforms import linearize as linearize_program
+from gradxform.transforms import pull_back
+from gradxform.transforms import transpose as transpose_program
+
+_UNCONNECTED = ("zero", "none", "raise")
+
+
+def _scalar_output(purpose: str, function: Any, traced: Traced) -> ArrayType:
+    count = len(traced.program.outputs) - len(traced.auxiliary_positions)
+    types = traced.program.output_types[:count]
+    if count != 1 or types[0].shape != ():
+        shown = ", ".join(map(str, types)) or "nothing"
+        raise ShapeError(
+            f"{purpose} needs a function with one scalar result; {name_of(function)} gives {shown}: "
+            f"reduce it (np.sum), or use jacrev/jacfwd/vjp for arrays{user_line()}")
+    if not is_float(types[0].dtype):
+        raise NotDifferentiableError(
+            f"{purpose} needs a result of a float dtype; {name_of(function)} gives {types[0]}{user_line()}")
+    return types[0]
+
+
+def _value_and_grad(
+    function: Any, argnums: Argnums, has_aux: bool, allow_int: bool, unconnected: str, args: Any, kwargs: Any
+) -> tuple[Any, Any, Any]:
+    selected = select("grad", function, argnums, args, kwargs)
+    check_differentiable("grad", function, selected.types, allow_int)
+    traced = trace(function, selected.values, selected.types, selected.rebuild, "grad", has_aux=has_aux)
+    type = _scalar_output("grad", function, traced)
+    wanted = [is_float(t.dtype) for t in selected.types]
+    pulled = pull_back(traced.program, wanted + [False] * len(traced.captures))
+    seeds = [type.dtype.type(1)] if pulled.depends[0] else []
+    seeds += [zeros(atom.type.strong()) for atom, d in zip(traced.program.outputs[1:], pulled.depends[1:], strict=True) if d]
+    results = run(pulled.program, [*selected.values, *traced.captures, *seeds])
+    count = len(traced.program.outputs)
+    found = iter(zip(results[count:], pulled.connected, strict=True))
+    gradients = []
+    for position, (flag, leaf_type) in enumerate(zip(wanted, selected.types, strict=True)):
+        if not flag:
+            gradients.append(integer_zero(leaf_type))
+            continue
+        gradient, connected = next(found)
+        if not connected and unconnected == "raise":
+            raise UnconnectedError(
+                f"grad of {name_of(function)}: the result does not depend on leaf {position} of type {leaf_type} of the "
+                f"differentiated arguments{user_line()}")
+        gradients.append(None if not connected and unconnected == "none" else gradient)
+    trees = selected.unflatten(gradients)
+    auxiliary = restore_auxiliary(traced, results[1:count]) if has_aux else None
+    return results[0], trees[0] if single(argnums) else tuple(trees), auxiliary
+
+
+def _check_unconnected(unconnected: str) -> None:
+    if unconnected not in _UNCONNECTED:
+        raise ArgumentError(f"grad: unconnected must be one of {_UNCONNECTED}, got {unconnected!r}")
+
+
+@decorator
+def grad(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False,
+    allow_int: bool = False, unconnected: str = "zero",
+) -> Callable[..., Any]:
+    """The gradient of a scalar function.
+
+        grad : (a -> R) -> (a -> a)
+
+    Args:
+        fun: a function of arrays (or pytrees of them) with one scalar result of a float dtype.
+        argnums: the position(s) to differentiate; with a sequence the result is a tuple.
+        has_aux: ``fun`` returns (result, auxiliary), and so does the gradient: (gradient, auxiliary).
+        holomorphic: for complex dtypes, which are not there yet.
+        allow_int: integer arguments get a gradient of dtype float0 instead of an error.
+        unconnected: what an argument gets on which the result does not depend: 'zero', 'none' or 'raise'.
+
+    Returns:
+        A function of the same arguments; its result has the structure, shapes and dtypes of the chosen arguments.
+
+    Raises:
+        ShapeError: the result is no scalar. NotDifferentiableError: an integer argument or result.
+
+    >>> import numpy as np
+    >>> grad(lambda x: np.sum(x ** 2))(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    refuse_holomorphic("grad", holomorphic)
+    _check_unconnected(unconnected)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        _, result, auxiliary = _value_and_grad(fun, argnums, has_aux, allow_int, unconnected, args, kwargs)
+        return (result, auxiliary) if has_aux else result
+
+    return wrap(fun, gradient, "grad")
+
+
+@decorator
+def value_and_grad(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False,
+    allow_int: bool = False, unconnected: str = "zero",
+) -> Callable[..., Any]:
+    """The value and the gradient of a scalar function in one program. Parameters as in `grad`.
+
+        value_and_grad : (a -> R) -> (a -> (R, a))
+
+    >>> value_and_grad(lambda x: x * x)(3.0)
+    (np.float64(9.0), np.float64(6.0))
+    """
+    refuse_holomorphic("value_and_grad", holomorphic)
+    _check_unconnected(unconnected)
+
+    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+        value, result, auxiliary = _value_and_grad(fun, argnums, has_aux, allow_int, unconnected, args, kwargs)
+        return ((value, auxiliary), result) if has_aux else (value, result)
+
+    return wrap(fun, value_and_gradient, "value_and_grad")
+
+
+def _positional(purpose: str, function: Any, primals: Sequence[Any]) -> Selected:
+    check_callable(purpose, function)
+    selected = select(purpose, function, range(len(primals)), tuple(primals), {})
+    return selected
+
+
+def _matching_leaves(purpose: str, given: Any, expected: Any, types: Sequence[ArrayType], what: str) -> list[Any]:
+    """The leaves of ``given``, which must have the structure of ``expected`` and fit ``types``."""
+    leaves, treedef = tree.flatten(given)
+    if treedef != expected:
+        raise TreeError(f"{purpose}: the {what}s must have the structure {expected}, got {treedef}{user_line()}")
+    values = as_values(leaves, f"{purpose}: the {what}")
+    result = []
+    for value, wanted, found in zip(values, types, types_of(values), strict=True):
+        if found.shape != wanted.shape or not (found.weak or found.dtype == wanted.dtype):
+            raise ShapeError(
+                f"{purpose}: a {what} must have the dtype and shape of what it belongs to: expected "
+                f"{wanted.strong()}, got {found}{user_line()}")
+        result.append(wanted.dtype.type(value) if found.weak and not hasattr(value, "var") else value)
+    return result
+
+
+def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
+    """The value of ``fun`` and its derivative along ``tangents`` (Theano's R-operator).
+
+        jvp : (a -> b) -> (a, Ta) -> (b, Tb)
+
+    ``primals`` and ``tangents`` are tuples or lists, one entry per argument, of equal structures, shapes and dtypes.
+    Returns (value, tangent), or (value, tangent, auxiliary).
+
+    >>> jvp(lambda x: x * x, (3.0,), (1.0,))
+    (np.float64(9.0), np.float64(6.0))
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TreeError(
+            f"jvp takes tuples or lists of primals and tangents, got {type(primals).__name__} and {type(tangents).__name__}")
+    if len(primals) != len(tangents):
+        raise TreeError(f"jvp needs one tangent per primal, got {len(tangents)} for {len(primals)}{user_line()}")
+    selected = _positional("jvp", fun, primals)
+    check_differentiable("jvp", fun, selected.types, allow_int=True)
+    leaves = _tangent_leaves(selected, tangents)
+    traced = trace(fun, selected.values, selected.types, selected.rebuild, "jvp", has_aux=has_aux)
+    nonzero = [is_float(t.dtype) for t in selected.types] + [False] * len(traced.captures)
+    pushed, depends = jvp_program(traced.program, nonzero)
+    floats = [t for t, flag in zip(leaves, nonzero, strict=False) if flag]
+    results = run(pushed, [*selected.values, *traced.captures, *floats])
+    total = len(traced.program.outputs)
+    count = total - len(traced.auxiliary_positions)
+    derivatives = iter(results[total:])
+    complete = [next(derivatives) if flag else _zero(atom.type)
+                for atom, flag in zip(traced.program.outputs, depends, strict=True)]
+    value, tangent = (tree.unflatten(traced.treedef, part[:count]) for part in (results, complete))
+    if has_aux:
+        return value, tangent, restore_auxiliary(traced, results[count:total])
+    return value, tangent
+
+
+def _zero(type: ArrayType) -> Any:
+    return zeros(type.strong()) if is_float(type.dtype) else integer_zero(type)
+
+
+def _tangent_leaves(selected: Selected, tangents: Sequence[Any]) -> list[Any]:
+    result: list[Any] = []
+    start = 0
+    for treedef, count, tangent in zip(selected.trees, selected.counts, tangents, strict=True):
+        types = selected.types[start:start + count]
+        if all(is_float(t.dtype) for t in types):
+            result += _matching_leaves("jvp", tangent, treedef, types, "tangent")
+        else:
+            result += tree.leaves(tangent)
+        start += count
+    return result
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """The value of ``fun``, and the function from cotangents of it to cotangents of the primals (the L-operator).
+
+        vjp : (a -> b) -> a -> (b, Tb -> Ta)
+
+    Returns (value, pull), or (value, pull, auxiliary); ``pull(cotangent)`` is a tuple, one entry per primal.
+
+    >>> value, pull = vjp(lambda x, y: x * y, 3.0, 4.0)
+    >>> pull(1.0)
+    (np.float64(4.0), np.float64(3.0))
+    """
+    selected = _positional("vjp", fun, primals)
+    traced = trace(fun, selected.values, selected.types, selected.rebuild, "vjp", has_aux=has_aux)
+    wanted = [is_float(t.dtype) for t in selected.types]
+    parts, depends = linearize_program(traced.program, wanted + [False] * len(traced.captures))
+    known = run(parts.known, [*selected.values, *traced.captures])
+    total = len(traced.program.outputs)
+    count = total - len(traced.auxiliary_positions)
+    residuals = known[total:]
+    transposed = transpose_program(parts.rest, [False] * len(residuals) + [True] * sum(wanted))
+    types = traced.program.output_types
+
+    def pull(cotangent: Any) -> tuple[Any, ...]:
+        floats = [is_float(t.dtype) for t in types[:count]]
+        if all(floats):
+            cts = _matching_leaves("vjp", cotangent, traced.treedef, types[:count], "cotangent")
+        else:
+            cts = tree.leaves(cotangent)
+        given = [cts[i] if i < count else zeros(types[i].strong()) for i, flag in enumerate(depends) if flag]
+        found = iter(run(transposed, [*residuals, *given]))
+        leaves = [next(found) if flag else integer_zero(t) for flag, t in zip(wanted, selected.types, strict=True)]
+        return tuple(selected.unflatten(leaves))
+
+    value = tree.unflatten(traced.treedef, known[:count])
+    if has_aux:
+        return value, pull, restore_auxiliary(traced, known[count:total])
+    return value, pull
+
+
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """The value of ``fun`` at ``primals`` and its derivative there as a linear function of tangents.
+
+        linearize : (a -> b) -> a -> (b, Ta -o Tb)
+
+    What does not depend on tangents is computed once. Returns (value, push), or (value, push, auxiliary).
+
+    >>> value, push = linearize(lambda x: x * x, 3.0)
+    >>> push(1.0), push(2.0)
+    (np.float64(6.0), np.float64(12.0))
+    """
+    selected = _positional("linearize", fun, primals)
+    check_differentiable("linearize", fun, selected.types, allow_int=False)
+    traced = trace(fun, selected.values, selected.types, selected.rebuild, "linearize", has_aux=has_aux)
+    parts, depends = linearize_program(traced.program, [True] * len(selected.types) + [False] * len(traced.captures))
+    known = run(parts.known, [*selected.values, *traced.captures])
+    total = len(traced.program.outputs)
+    count = total - len(traced.auxiliary_positions)
+
+    def push(*tangents: Any) -> Any:
+        if len(tangents) != len(primals):
+            raise TreeError(f"the linearized function takes {len(primals)} tangent(s), got {len(tangents)}{user_line()}")
+        found = iter(run(parts.rest, [*known[total:], *_tangent_leaves(selected, tangents)]))
+        complete = [next(found) if flag else _zero(t) for flag, t in zip(depends, traced.program.output_types, strict=True)]
+        return tree.unflatten(traced.treedef, complete[:count])
+
+    value = tree.unflatten(traced.treedef, known[:count])
+    if has_aux:
+        return value, push, restore_auxiliary(traced, known[count:total])
+    return value, push
+
+
+def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """The transpose of a linear function.
+
+        linear_transpose : (a -o b) -> (Tb -o Ta)
+
+    ``primals`` are arrays, numbers or `ShapeDType`; only their dtypes and shapes are used. Raises
+    NotDifferentiableError if ``fun`` is not linear in them.
+
+    >>> import numpy as np
+    >>> linear_transpose(lambda x: 3.0 * x, 1.0)(2.0)
+    (np.float64(6.0),)
+    """
+    from gradxform.api.inspection import typed_leaves
+
+    check_callable("linear_transpose", fun)
+    types, treedef = typed_leaves(primals)
+    check_differentiable("linear_transpose", fun, types, allow_int=False)
+    traced = trace(fun, [None] * len(types), types, lambda leaves: (tree.unflatten(treedef, leaves), {}),
+                   "linear_transpose", known=False)
+    transposed = transpose_program(traced.program, [True] * len(types) + [False] * len(traced.captures))
+    output_types = traced.program.output_types
+
+    def pull(cotangent: Any) -> tuple[Any, ...]:
+        cts = _matching_leaves("linear_transpose", cotangent, traced.treedef, output_types, "cotangent")
+        return tuple(tree.unflatten(treedef, run(transposed, [*traced.captures, *cts])))
+
+    return pull
+
+
+def hvp(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
+    """The Hessian-vector product of a scalar function, forward over reverse: no Hessian is formed.
+
+        hvp(f)(*args, v) = d/dt grad(f)(x + t v) at t = 0
+
+    The returned function takes the arguments of ``fun`` and then ``v``, of the structure of argument ``argnums``
+    (Pearlmutter, "Fast Exact Multiplication by the Hessian", Neural Computation 6, 1994).
+
+    >>> import numpy as np
+    >>> hvp(lambda x: np.sum(x ** 3))(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+    array([6., 0.])
+    """
+    check_callable("hvp", fun)
+
+    def product(*args: Any, **kwargs: Any) -> Any:
+        if len(args) < 2:
+            raise ArgumentError(f"hvp of {name_of(fun)}: call it with the function's arguments and a vector{user_line()}")
+        *given, vector = args
+        position = argnums % len(given)
+
+        def gradient(x: Any) -> Any:
+            return grad(fun, argnums=position)(*given[:position], x, *given[position + 1:], **kwargs)
+
+        return jvp(gradient, (given[position],), (vector,))[1]
+
+    return wrap(fun, product, "hvp")
+
+

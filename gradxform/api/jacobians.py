@@ -1,0 +1,183 @@
+"""jacfwd, jacrev, hessian: a jvp or vjp batched over the basis, one program in the end.
+
+The result is a tree of the output's structure whose leaves are trees of the input's structure; the block of output
+shape s and input shape t has shape s + t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradxform import tree
+from gradxform.api.arguments import Argnums, check_differentiable, decorator, integer_zero, refuse_holomorphic, select, single, wrap
+from gradxform.api.tracing import Traced, name_of, restore_auxiliary, trace
+from gradxform.core import run
+from gradxform.core.source import user_line
+from gradxform.dtypes import int64, is_float
+from gradxform.errors import NotDifferentiableError
+from gradxform.ir import ArrayType
+from gradxform.linear import broadcast, transpose, zeros
+from gradxform.primitives import convert, equal, iota, reshape
+from gradxform.transforms import batch, jvp, pull_back
+
+
+def basis(type: ArrayType) -> Any:
+    """The standard basis of arrays of ``type``: shape (size, *shape). The passes know this form and remove it."""
+    size = type.size
+    eye = equal(iota((size, size), int64, 0), iota((size, size), int64, 1))
+    return reshape(convert(eye, type.dtype), (size, *type.shape))
+
+
+def _prepared(purpose: str, fun: Any, argnums: Argnums, has_aux: bool, allow_int: bool, args: Any, kwargs: Any) -> Any:
+    selected = select(purpose, fun, argnums, args, kwargs)
+    check_differentiable(purpose, fun, selected.types, allow_int)
+    traced = trace(fun, selected.values, selected.types, selected.rebuild, purpose, has_aux=has_aux)
+    count = len(traced.program.outputs) - len(traced.auxiliary_positions)
+    for type in traced.program.output_types[:count]:
+        if not is_float(type.dtype):
+            raise NotDifferentiableError(
+                f"{purpose} needs results of a float dtype; {name_of(fun)} gives {type}{user_line()}")
+    return selected, traced, count
+
+
+def _assemble(traced: Traced, selected: Any, blocks: Sequence[Sequence[Any]], argnums: Argnums) -> Any:
+    """``blocks[output leaf][input leaf]`` as a tree of trees."""
+    rows = []
+    for row in blocks:
+        trees = selected.unflatten(row)
+        rows.append(trees[0] if single(argnums) else tuple(trees))
+    return tree.unflatten(traced.treedef, rows)
+
+
+@decorator
+def jacfwd(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
+    """The Jacobian in forward mode: one batched jvp over the basis of the input. Best for few inputs.
+
+        jacfwd : (a -> b) -> a -> (b x a)
+
+    Parameters as in `grad`. The block for an output of shape s and an input of shape t has shape s + t; with
+    ``has_aux`` the result is (Jacobian, auxiliary).
+
+    >>> import numpy as np
+    >>> jacfwd(lambda x: x ** 2)(np.array([4.0, 4.0]))
+    array([[8., 0.],
+           [0., 8.]])
+    """
+    refuse_holomorphic("jacfwd", holomorphic)
+
+    def jacobian(*args: Any, **kwargs: Any) -> Any:
+        selected, traced, count = _prepared("jacfwd", fun, argnums, has_aux, False, args, kwargs)
+        program, operands = traced.program, [*selected.values, *traced.captures]
+        blocks: list[list[Any]] = [[] for _ in range(count)]
+        values: list[Any] = []
+        for position, type in enumerate(selected.types):
+            pushed, depends = jvp(program, [i == position for i in range(len(operands))])
+            over_basis, flags = batch(pushed, [False] * len(operands) + [True], type.size)
+            results = run(over_basis, [*operands, basis(type.strong())])
+            values = results[:len(program.outputs)]
+            tangents = iter(zip(results[len(program.outputs):], flags[len(program.outputs):], strict=True))
+            for output, depend in enumerate(depends):
+                column, batched = next(tangents) if depend else (None, False)
+                if output < count:
+                    blocks[output].append(_forward_block(column, batched, program.output_types[output], type))
+        if not selected.types:
+            values = run(program, operands)
+        result = _assemble(traced, selected, blocks, argnums)
+        return (result, restore_auxiliary(traced, values[count:])) if has_aux else result
+
+    return wrap(fun, jacobian, "jacfwd")
+
+
+def _forward_block(column: Any, batched: bool, output: ArrayType, type: ArrayType) -> Any:
+    """(size, *output) -> (*output, *input)."""
+    shape = (*output.shape, *type.shape)
+    if column is None:
+        return zeros(ArrayType(output.dtype, shape))
+    rank = output.rank
+    if not batched:
+        return broadcast(column, shape, tuple(range(rank)))
+    return reshape(transpose(column, (*range(1, rank + 1), 0)), shape)
+
+
+@decorator
+def jacrev(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """The Jacobian in reverse mode: one batched vjp over the basis of the output. Best for few outputs.
+
+        jacrev : (a -> b) -> a -> (b x a)
+
+    Parameters and result as in `jacfwd`.
+
+    >>> import numpy as np
+    >>> jacrev(lambda x: np.sum(x ** 2))(np.array([4.0, 4.0]))
+    array([8., 8.])
+    """
+    refuse_holomorphic("jacrev", holomorphic)
+
+    def jacobian(*args: Any, **kwargs: Any) -> Any:
+        selected, traced, count = _prepared("jacrev", fun, argnums, has_aux, allow_int, args, kwargs)
+        program, operands = traced.program, [*selected.values, *traced.captures]
+        wanted = [is_float(t.dtype) for t in selected.types]
+        pulled = pull_back(program, wanted + [False] * len(traced.captures))
+        total = len(program.outputs)
+        blocks, values = [], None
+        for output in range(count):
+            type = program.output_types[output].strong()
+            if not pulled.depends[output]:
+                blocks.append([zeros(ArrayType(type.dtype, (*type.shape, *t.shape))) for t in selected.types])
+                continue
+            seeds: list[Any] = []
+            flags = []
+            for other, depend in enumerate(pulled.depends):
+                if depend:
+                    seeds.append(basis(type) if other == output else zeros(program.output_types[other].strong()))
+                    flags.append(other == output)
+            over_basis, lanes = batch(pulled.program, [False] * len(operands) + flags, type.size)
+            results = run(over_basis, [*operands, *seeds])
+            values = results[:total]
+            rows = iter(zip(results[total:], lanes[total:], strict=True))
+            blocks.append([_reverse_block(*next(rows), type, t) if flag else _integer_block(type, t)
+                           for flag, t in zip(wanted, selected.types, strict=True)])
+        if values is None:
+            values = run(program, operands)
+        result = _assemble(traced, selected, blocks, argnums)
+        return (result, restore_auxiliary(traced, values[count:])) if has_aux else result
+
+    return wrap(fun, jacobian, "jacrev")
+
+
+def _integer_block(output: ArrayType, type: ArrayType) -> Any:
+    return integer_zero(ArrayType(type.dtype, (*output.shape, *type.shape)))
+
+
+def _reverse_block(row: Any, batched: bool, output: ArrayType, type: ArrayType) -> Any:
+    """(size, *input) -> (*output, *input)."""
+    shape = (*output.shape, *type.shape)
+    if not batched:
+        return broadcast(row, shape, tuple(range(output.rank, len(shape))))
+    return reshape(row, shape)
+
+
+@decorator
+def hessian(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
+    """The Hessian: ``jacfwd(jacrev(fun))``.
+
+        hessian : (a -> b) -> a -> (b x a x a)
+
+    For a scalar function of an array of shape t the result has shape t + t; pytrees give trees of trees.
+
+    >>> import numpy as np
+    >>> hessian(lambda x: np.sum(x ** 2))(np.array([4.0, 4.0]))
+    array([[2., 0.],
+           [0., 2.]])
+    """
+    refuse_holomorphic("hessian", holomorphic)
+    first = jacrev(fun, argnums, has_aux)
+    return wrap(fun, jacfwd(first, argnums, has_aux), "hessian")

@@ -1,0 +1,270 @@
+"""jit: one native function per signature.
+
+The object that `jit` returns is called through the emitted entry point of its latest specialisation. Arguments that
+no specialisation takes come to `Jitted.call_slow`, which copies what is not contiguous, or traces and compiles for the
+new signature. A jitted function called with traced arrays becomes a ``call`` equation of the outer program.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from gradxform import tree
+from gradxform.api.arguments import decorator
+from gradxform.api.layout import (
+    Leaves,
+    Unstructured,
+    describe,
+    describe_output,
+    flat_output,
+    leaf_node,
+    native,
+    static_node,
+)
+from gradxform.api.lowered import Lowered, optimised
+from gradxform.api.tracing import Traced, as_values, name_of, trace, types_of
+from gradxform.backend.callable import NativeCallable, NativeEntry
+from gradxform.backend.signature import EntrySpec, Node
+from gradxform.core import Tracer, current_builder
+from gradxform.core.source import user_line
+from gradxform.errors import ArgumentError, ArgumentTypeError
+from gradxform.primitives.call import call
+
+#: Specialisations in the native chain; further ones are found in a dictionary, some microseconds slower.
+CHAIN_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """One call, described. ``values`` are the dynamic leaves in optree's order, ``statics`` the static arguments.
+
+    ``treedef`` is None if native code walks the arguments itself; otherwise it gets the leaves one by one.
+    """
+
+    positional: tuple[Node, ...]
+    keywords: tuple[tuple[str, Node], ...]
+    values: list[Any]
+    statics: dict[int, Any]
+    treedef: Any
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        statics = tuple([(type(value), value) for value in self.statics.values()])
+        return self.treedef, self.positional, self.keywords, statics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Specialisation:
+    """``treedef`` rebuilds the result where native code returns flat leaves; None where it returns the result itself."""
+
+    entry: NativeEntry
+    treedef: Any
+
+
+class Jitted(NativeCallable):
+    """A function compiled for the dtypes and shapes it is called with. Made by `jit`."""
+
+    def __init__(
+        self, fun: Callable[..., Any], static_positions: frozenset[int], static_names: frozenset[str]
+    ) -> None:
+        self._fun = fun
+        self._static_positions = static_positions
+        self._static_names = static_names
+        self._specialisations: dict[Any, _Specialisation] = {}
+        self._traces: dict[Any, Traced] = {}
+        self._lock = threading.RLock()
+        functools.update_wrapper(self, fun, updated=())
+
+    def __repr__(self) -> str:
+        return f"<jit of {name_of(self._fun)}>"
+
+    def call_slow(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Calls for which there is no native code yet, or whose arguments must be made fit for it."""
+        if current_builder() is not None or any(isinstance(x, Tracer) for x in tree.leaves((args, kwargs))):
+            return self._stage(args, kwargs)
+        request = self._request(args, kwargs)
+        found = self._specialisations.get(request.key)
+        if found is None:
+            with self._lock:
+                found = self._specialisations.get(request.key) or self._specialise(request, args, kwargs)
+        if request.treedef is not None:
+            result = found.entry(*map(native, request.values))
+        else:
+            args, kwargs = tree.map_leaves(lambda x: native(x) if isinstance(x, np.ndarray) else x, (args, kwargs))
+            result = found.entry(*args, **kwargs)
+        return result if found.treedef is None else tree.unflatten(found.treedef, result)
+
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+        """Trace for these arguments, of which only dtypes and shapes matter, and show every stage.
+
+        Returns an object with ``program`` (as traced), ``optimized``, ``loops``, ``llvm``, ``assembly`` and ``cost``.
+        """
+        request = self._request(args, kwargs)
+        traced = self._trace(args, kwargs)
+        return Lowered(traced.program, self._spec(request, traced)[0])
+
+    def clear_cache(self) -> None:
+        """Forget this function's compiled code and traces in memory; the disk cache stays."""
+        with self._lock:
+            self.unlink_all()
+            self._specialisations.clear()
+            self._traces.clear()
+
+    # ---------------------------------------------------------------------------------------------- signatures
+
+    def _is_static(self, place: int | str) -> bool:
+        return place in self._static_names if isinstance(place, str) else place in self._static_positions
+
+    def _dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with None in place of the static ones: what is flattened."""
+        return (tuple([None if self._is_static(i) else x for i, x in enumerate(args)]),
+                {name: None if self._is_static(name) else kwargs[name] for name in sorted(kwargs)})
+
+    def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Request:
+        purpose = f"jit of {name_of(self._fun)}: an argument"
+        places: list[tuple[int | str, Any]] = [*enumerate(args), *((name, kwargs[name]) for name in sorted(kwargs))]
+        statics: dict[int, Any] = {}
+        for place, value in places:
+            if self._is_static(place):
+                self._check_hashable(place, value)
+                statics[len(statics)] = value
+        leaves = Leaves(purpose, [])
+        numbers = iter(statics)
+        try:
+            nodes = [static_node(next(numbers)) if self._is_static(place) else describe(value, leaves)
+                     for place, value in places]
+            keywords = tuple(zip(sorted(kwargs), nodes[len(args):], strict=True))
+            return _Request(tuple(nodes[:len(args)]), keywords, leaves.values, statics, None)
+        except Unstructured:
+            flat, treedef = tree.flatten(self._dynamic(args, kwargs))
+            values = as_values(flat, purpose)
+            return _Request(tuple(map(leaf_node, values)), (), values, statics, treedef)
+        except ArgumentTypeError as error:
+            raise ArgumentTypeError(
+                f"{error}\n  way out: an argument that is no array can be static: jit(f, static_argnames=...)") from None
+
+    def _check_hashable(self, place: int | str, value: Any) -> None:
+        try:
+            hash(value)
+        except TypeError:
+            raise ArgumentTypeError(
+                f"jit of {name_of(self._fun)}: static argument {place!r} must be hashable, got {value!r} of type "
+                f"{type(value).__name__}: pass a tuple instead of a list{user_line()}") from None
+
+    def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Traced:
+        flat, treedef = tree.flatten(self._dynamic(args, kwargs))
+        values = as_values(flat, f"jit of {name_of(self._fun)}: an argument")
+
+        def rebuild(leaves: Sequence[Any]) -> Any:
+            given, named = tree.unflatten(treedef, leaves)
+            return (tuple([args[i] if self._is_static(i) else x for i, x in enumerate(given)]),
+                    {name: kwargs[name] if self._is_static(name) else x for name, x in named.items()})
+
+        return trace(self._fun, values, types_of(values), rebuild, "jit", known=False)
+
+    def _spec(self, request: _Request, traced: Traced) -> tuple[EntrySpec, bool]:
+        """The entry point's specification, and whether native code builds the result's structure."""
+        types = traced.program.output_types
+        try:
+            outputs, structured = describe_output(tree.unflatten(traced.treedef, range(len(types))), types), True
+        except Unstructured:
+            outputs, structured = flat_output(types), False
+        return EntrySpec(request.positional, request.keywords, outputs, len(traced.captures)), structured
+
+    # ------------------------------------------------------------------------------------------- the two ways on
+
+    def _specialise(self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Specialisation:
+        from gradxform.backend.executable import compile_program
+
+        traced = self._trace(args, kwargs)
+        spec, structured = self._spec(request, traced)
+        # A captured array may change later: the program keeps the values of the time of tracing.
+        captures = [np.array(value, order="C") for value in traced.captures]
+        made = compile_program(traced.program, optimised, spec, request.statics, captures)
+        entry = NativeEntry(made.address, made.cell_address, made.alive)
+        found = _Specialisation(entry, None if structured else traced.treedef)
+        self._specialisations[request.key] = found
+        if structured and request.treedef is None and self.specialization_count < CHAIN_LENGTH:
+            self.link(made.address, made.cell_address, made.alive)
+        return found
+
+    def _stage(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record the function as one equation of the program being traced."""
+        flat, treedef = tree.flatten(self._dynamic(args, kwargs))
+        values = as_values(flat, f"jit of {name_of(self._fun)}: an argument")
+        statics = [x for i, x in enumerate(args) if self._is_static(i)]
+        statics += [kwargs[name] for name in sorted(kwargs) if self._is_static(name)]
+        key = (treedef, tuple(types_of(values)), tuple([(type(x), x) for x in statics]))
+        traced = self._traces.get(key)
+        if traced is None:
+            traced = self._trace(args, kwargs)
+            if not any(isinstance(value, Tracer) for value in traced.captures):
+                self._traces[key] = traced
+        results = call(traced.program, [*values, *traced.captures], name_of(self._fun))
+        return tree.unflatten(traced.treedef, results)
+
+
+@decorator
+def jit(
+    fun: Callable[..., Any], static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None, donate_argnums: int | Sequence[int] | None = None,
+    keep_unused: bool = False,
+) -> Jitted:
+    """Compile ``fun`` to one native function, anew for each signature of dtypes, shapes and static values.
+
+    Args:
+        fun: a function of arrays, numbers and pytrees of them; it is traced, so its Python code runs once per signature.
+        static_argnums, static_argnames: arguments that are Python values, not arrays: hashable, compared with ``==``;
+            each value gets code of its own.
+        donate_argnums: arguments whose memory the caller gives up. Accepted; results are fresh arrays all the same.
+        keep_unused: accepted for JAX's sake; unused arguments cost nothing here and are always kept.
+
+    Returns:
+        A callable with ``lower(*args)`` and ``clear_cache()``. Rank-0 results are NumPy scalars; arrays are fresh.
+
+    Raises (when called):
+        ConcretizationError: the function's Python code needs the value of a traced array.
+        ArgumentTypeError: an argument is no array, number or pytree of them, or a static one is not hashable.
+        IndexError: a dynamic index is out of range.
+
+    >>> import numpy as np
+    >>> f = jit(lambda x: np.sin(x) * 2 + 1)
+    >>> f(np.zeros(3))
+    array([1., 1., 1.])
+    """
+    positions, names = _static_places(fun, static_argnums, static_argnames)
+    if donate_argnums is not None:
+        for number in (donate_argnums,) if isinstance(donate_argnums, int) else donate_argnums:
+            index(number)
+    return Jitted(fun, positions, names)
+
+
+def _static_places(fun: Any, argnums: Any, argnames: Any) -> tuple[frozenset[int], frozenset[str]]:
+    """Static positions and names; where the signature tells, each implies the other."""
+    numbers = [] if argnums is None else [argnums] if isinstance(argnums, (int, np.integer)) else list(argnums)
+    names = [] if argnames is None else [argnames] if isinstance(argnames, str) else list(argnames)
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    ordered = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    open_ended = not parameters or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    positions = set()
+    for number in map(index, numbers):
+        if not open_ended and not -len(ordered) <= number < len(ordered):
+            raise ArgumentError(f"jit of {name_of(fun)}: static_argnums={argnums!r}, but it has {len(ordered)} arguments")
+        positions.add(number + len(ordered) if number < 0 else number)
+    for name in names:
+        if not open_ended and name not in [p.name for p in parameters]:
+            raise ArgumentError(f"jit of {name_of(fun)}: static_argnames names {name!r}, which is no argument of it")
+    known = {name: i for i, name in enumerate(ordered)}
+    positions |= {known[name] for name in names if name in known}
+    return frozenset(positions), frozenset([*names, *(ordered[i] for i in positions if i < len(ordered))])

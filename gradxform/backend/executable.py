@@ -1,0 +1,118 @@
+"""A program and an entry specification -> native code that is ready to be called.
+
+The key of the disk cache is the canonical text of the traced program with the specification of the entry point, so a
+warm start skips the passes, the schedule and LLVM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradxform.backend import disk_cache
+from gradxform.backend.compile import Loaded, Tier, codegen_identity, compile_text, load
+from gradxform.backend.emit import emit_kernel, imported_symbols
+from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, emit_entry, entry_imports, fingerprint
+from gradxform.backend.nests import build_kernel
+from gradxform.backend.nodes import lower_program
+from gradxform.backend.signature import EntrySpec
+from gradxform.backend.symbols import symbol_address
+from gradxform.config import config
+from gradxform.errors import IndexRangeError
+from gradxform.ir import Program
+from gradxform.loopir.checker import check_kernel
+from gradxform.loopir.loops import For, Kernel, Statement
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Executable:
+    """Loaded native code. ``alive`` owns everything that the code refers to."""
+
+    address: int
+    cell_address: int
+    alive: tuple[Any, ...]
+
+
+def kernel_of(program: Program) -> Kernel:
+    """The loops of an optimised program."""
+    kernel = build_kernel(lower_program(program))
+    return check_kernel(kernel) if config.verify_ir else kernel
+
+
+def tier_of(kernel: Kernel) -> Tier:
+    """Kernels with loops get the whole pipeline; long straight-line code a short one."""
+    def has_loop(statements: Sequence[Statement]) -> bool:
+        return any(isinstance(s, For) for s in statements)
+
+    return Tier.LOOPS if any(n.chunks or has_loop(n.body) for n in kernel.nests) else Tier.STRAIGHT
+
+
+@cache
+def code_fingerprint() -> str:
+    """Changes whenever the package's own code does: sizes and times of its files."""
+    root = Path(__file__).parent.parent
+    parts = []
+    for directory, _, names in sorted(os.walk(root)):
+        for name in sorted(names):
+            if name.endswith(".py"):
+                status = os.stat(os.path.join(directory, name))
+                parts.append(f"{name}:{status.st_size}:{status.st_mtime_ns}")
+    return disk_cache.key_of(parts)
+
+
+def _spec_text(spec: EntrySpec) -> str:
+    return repr(spec)
+
+
+def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:
+    """The specification with what the kernel needs: its arena, and whether its work is worth releasing the GIL."""
+    parallel = any(nest.chunks for nest in kernel.nests)
+    release = parallel or kernel.work > config.release_gil_threshold
+    return replace(spec, arena_bytes=kernel.arena_bytes, release_gil=release)
+
+
+def module_text(kernel: Kernel, spec: EntrySpec) -> tuple[str, tuple[str, ...], list[int]]:
+    """The whole module: kernel and entry point; the symbols it imports; the extents of its checked indices."""
+    text, module = emit_kernel(kernel)
+    return f"{text}\n{emit_entry(finish_spec(spec, kernel))}", imported_symbols(module), module.sites
+
+
+def compile_program(
+    program: Program, optimise: Callable[[Program], Program], spec: EntrySpec, statics: Mapping[int, object],
+    captures: Sequence[np.ndarray[Any, Any]],
+) -> Executable:
+    """Native code for ``program`` behind an entry point of ``spec``, from the disk cache if it is there."""
+    key = disk_cache.key_of(
+        ("program", str(program), _spec_text(spec), codegen_identity(), code_fingerprint(), fingerprint()))
+    entry = disk_cache.get(key)
+    if entry is None:
+        kernel = kernel_of(optimise(program))
+        text, imports, sites = module_text(kernel, spec)
+        object_code = compile_text(text, tier_of(kernel))
+        entry = disk_cache.Entry(object_code, {"imports": json.dumps(imports), "sites": json.dumps(sites)})
+        disk_cache.put(key, entry)
+    sites = json.loads(str(entry.metadata["sites"]))
+    raiser = _index_raiser(sites)
+    addresses = entry_imports(spec, statics, captures, raiser)
+    addresses.update({name: symbol_address(name) for name in json.loads(str(entry.metadata["imports"]))})
+    loaded: Loaded = load(entry.object_code, addresses, (ENTRY_SYMBOL, CELL_SYMBOL))
+    alive = (loaded, spec, dict(statics), tuple(captures), raiser)
+    return Executable(loaded.address(ENTRY_SYMBOL), loaded.address(CELL_SYMBOL), alive)
+
+
+def _index_raiser(sites: Sequence[int]) -> Callable[[int], None]:
+    def raise_error(status: int) -> None:
+        site, index = status >> 48, status & ((1 << 48) - 1)
+        if index >= 1 << 47:
+            index -= 1 << 48
+        extent = sites[site - 1]
+        raise IndexRangeError(f"index {index} is out of bounds for axis with size {extent}")
+
+    return raise_error

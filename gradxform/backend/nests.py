@@ -1,0 +1,460 @@
+"""Groups -> loops: storage, accumulators, chunks.
+
+A value read in the straight-line code where it is computed is a scalar; one that is read in another group is stored
+over the axes not fixed by loops that both share. Work worth it is cut into chunks, whose number depends on shapes
+only, never on the number of threads: reductions over the chunked axis keep one partial result per chunk, combined
+in order, so results repeat bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradxform.backend.nodes import Node, NodeGraph, Product, Side
+from gradxform.backend.schedule import Group, partition
+from gradxform.dtypes import DType, int64
+from gradxform.ir import Var
+from gradxform.loopir.expression import (
+    ZERO,
+    Apply,
+    Constant,
+    Expression,
+    Index,
+    Load,
+    Symbol,
+    axis,
+    index_add,
+    index_mul,
+    integer,
+    substitute,
+)
+from gradxform.loopir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    Kernel,
+    Let,
+    Matrix,
+    Multiply,
+    Nest,
+    Statement,
+    Store,
+)
+
+#: Estimated nanoseconds of work from which a loop is cut into chunks, and that one chunk should hold.
+PARALLEL_WORK = 40_000.0
+CHUNK_WORK = 20_000.0
+MAX_CHUNKS = 64
+#: Partial results of all chunks of one reduction may take this many bytes.
+PARTIAL_BYTES = 1 << 24
+
+_SCATTER = {"max": "maximum", "min": "minimum"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Storage:
+    """Where a value lies: its axes at ``positions`` index ``buffer``; the others are fixed by enclosing loops."""
+
+    buffer: Buffer
+    positions: tuple[int, ...]
+
+    def index(self, full: Sequence[Expression]) -> Index:
+        return tuple([full[position] for position in self.positions])
+
+
+def identity(operation: str, dtype: DType) -> Constant:
+    """The neutral element of a reduction."""
+    if operation == "add":
+        # -0.0 would be the exact identity of IEEE addition; NumPy's empty sum is 0.0.
+        return Constant(dtype.type(0), dtype)
+    if operation == "mul":
+        return Constant(dtype.type(1), dtype)
+    if operation in ("logical_or", "bitwise_or"):
+        return Constant(dtype.type(0), dtype)
+    if operation in ("logical_and",):
+        return Constant(dtype.type(1), dtype)
+    lowest = operation == "maximum"
+    if dtype.kind == "f":
+        return Constant(dtype.type(-np.inf if lowest else np.inf), dtype)
+    if dtype.kind == "b":
+        return Constant(dtype.type(not lowest), dtype)
+    limits = np.iinfo(dtype)
+    return Constant(dtype.type(limits.min if lowest else limits.max), dtype)
+
+
+class Nests:
+    """Builds the kernel of a node graph."""
+
+    def __init__(self, graph: NodeGraph) -> None:
+        self.graph = graph
+        self.nodes = {node.var: node for node in graph.nodes}
+        self.inputs = {
+            var: Buffer(f"in{i}", var.type.dtype, var.type.shape, "input", i) for i, var in enumerate(graph.inputs)
+        }
+        self.outputs = {
+            var: Buffer(f"out{i}", var.type.dtype, var.type.shape, "output", i) for i, var in enumerate(graph.outputs)
+        }
+        self.storage: dict[Var, Storage] = {}
+        self.values: dict[Var, Symbol] = {}
+        self.bound: dict[Symbol, Expression] = {}
+        self.accumulators: dict[Var, Storage] = {}
+        self.temporaries: list[Buffer] = []
+        self.locals: list[Buffer] = []
+        self.counter = 0
+        self.consumers: dict[Var, list[Node]] = {}
+        for node in graph.nodes:
+            for var in dict.fromkeys(load.buffer for load in node.reads):
+                self.consumers.setdefault(var, []).append(node)
+            if node.base is not None:
+                self.consumers.setdefault(node.base, []).append(node)
+
+    # ------------------------------------------------------------------------------------------------- storage
+
+    def fresh(self, stem: str) -> str:
+        self.counter += 1
+        return f"{stem}{self.counter}"
+
+    def prepare_outputs(self) -> None:
+        """Outputs are stored where they belong; a scatter shares the memory of its base, in place."""
+        for var, buffer in self.outputs.items():
+            self.storage[var] = Storage(buffer, tuple(range(len(buffer.shape))))
+        for node in reversed(self.graph.nodes):
+            if node.kind == "scatter" and node.var in self.storage:
+                assert node.base is not None
+                self.storage[node.base] = self.storage[node.var]
+
+    def allocate(self, node: Node, depth: int) -> Storage:
+        """Storage over the axes of ``node`` that no enclosing loop fixes."""
+        positions = tuple(p for p, a in enumerate(node.axes) if isinstance(a, Symbol) and a not in self.bound)
+        shape = tuple(node.axes[p].extent for p in positions)  # type: ignore[union-attr]
+        return Storage(self.new_buffer("t", node.var.type.dtype, shape, depth), positions)
+
+    def new_buffer(self, stem: str, dtype: DType, shape: tuple[int, ...], depth: int) -> Buffer:
+        buffer = Buffer(self.fresh(stem), dtype, shape, "local" if depth else "arena")
+        (self.locals if depth else self.temporaries).append(buffer)
+        return buffer
+
+    def ensure_storage(self, nodes: Sequence[Node], groups: Sequence[Group], depth: int) -> None:
+        """Give storage to every value that is read in another group of this level."""
+        group_of = {node: position for position, group in enumerate(groups) for node in group.members}
+        for node in nodes:
+            if node.var in self.storage:
+                continue
+            if node.kind == "scatter":
+                assert node.base is not None
+                self.storage[node.var] = self.storage[node.base]
+                continue
+            readers = self.consumers.get(node.var, ())
+            position = group_of[node]
+            apart = any(group_of.get(reader, position) != position for reader in readers)
+            in_place = any(reader.base is node.var for reader in readers)
+            straight = groups[position].extent is None
+            if node.kind == "product" or in_place or (apart and (depth == 0 or not straight)):
+                self.storage[node.var] = self.allocate(node, depth)
+                if in_place:
+                    self.share_in_place(node)
+
+    def share_in_place(self, node: Node) -> None:
+        for reader in self.consumers.get(node.var, ()):
+            if reader.base is node.var and reader.var not in self.storage:
+                self.storage[reader.var] = self.storage[node.var]
+                self.share_in_place(reader)
+
+    # -------------------------------------------------------------------------------------------------- levels
+
+    def level(self, nodes: Sequence[Node], depth: int) -> list[Statement]:
+        """The statements of ``nodes`` with the axes in ``bound`` fixed."""
+        groups = partition(nodes, self.bound)
+        self.ensure_storage(nodes, groups, depth)
+        outer_values = dict(self.values)
+        statements: list[Statement] = []
+        for group in groups:
+            statements += self.straight(group) if group.extent is None else self.loop(group, depth)
+        self.values = outer_values
+        return statements
+
+    def loop(self, group: Group, depth: int) -> list[Statement]:
+        assert group.extent is not None
+        symbol = axis(self.fresh("i"), group.extent)
+        before, after = self.open_accumulators(group, depth)
+        body = self.fixed(group, symbol, depth)
+        return [*before, For(symbol, ZERO, integer(group.extent), tuple(body), group.ordered), *after]
+
+    def fixed(self, group: Group, symbol: Symbol, depth: int) -> list[Statement]:
+        """The group's body with its shared axis bound to ``symbol``."""
+        for node in group.members:
+            self.bound[group.assigned[node]] = symbol
+        body = self.level(group.members, depth + 1)
+        for node in group.members:
+            del self.bound[group.assigned[node]]
+        return body
+
+    def straight(self, group: Group) -> list[Statement]:
+        statements: list[Statement] = []
+        for node in group.members:
+            statements += self.compute(node)
+        return statements
+
+    # --------------------------------------------------------------------------------------------- accumulators
+
+    def open_accumulators(self, group: Group, depth: int, private: bool = False) -> tuple[list[Statement], list[Statement]]:
+        """Initialise what the group's reductions accumulate into; afterwards, hand results to where they are read.
+
+        ``private``: into memory of this chunk even where the value has storage.
+        """
+        before: list[Statement] = []
+        after: list[Statement] = []
+        for node in group.members:
+            assigned = group.assigned[node]
+            if node.kind == "cumulative" and assigned is node.scan:
+                positions = tuple(p for p, a in enumerate(node.axes)
+                                  if isinstance(a, Symbol) and a not in self.bound and a is not assigned)
+                shape = tuple(node.axes[p].extent for p in positions)  # type: ignore[union-attr]
+                buffer = self.new_buffer("scan", node.var.type.dtype, shape, 1)
+                self.accumulators[node.var] = Storage(buffer, positions)
+                before += self.fill(self.accumulators[node.var], node)
+            if node.kind != "reduction" or assigned not in node.reduced or node.var in self.accumulators:
+                continue
+            open_axes = [a for a in node.axes if isinstance(a, Symbol) and a not in self.bound]
+            stored = self.storage.get(node.var)
+            if open_axes and stored is not None and not private:
+                self.accumulators[node.var] = stored
+            else:
+                self.accumulators[node.var] = self.allocate(node, 1)
+            before += self.fill(self.accumulators[node.var], node)
+            if not private and self.accumulators[node.var] is not stored:
+                after += self.close_accumulator(node)
+        return before, after
+
+    def close_accumulator(self, node: Node) -> list[Statement]:
+        """After its loops: a scalar result becomes a symbol, and is stored if it has storage."""
+        accumulator = self.accumulators[node.var]
+        stored = self.storage.get(node.var)
+        dtype = node.var.type.dtype
+        if accumulator.buffer.shape:
+            if stored is None:
+                self.storage[node.var] = accumulator
+                return []
+            return self.over(accumulator.positions, node, lambda full: [
+                Store(stored.buffer, stored.index(full), Load(accumulator.buffer, accumulator.index(full), dtype))])
+        symbol = Symbol(self.fresh("v"), dtype)
+        self.values[node.var] = symbol
+        statements: list[Statement] = [Let(symbol, Load(accumulator.buffer, (), dtype))]
+        if stored is not None:
+            statements.append(Store(stored.buffer, stored.index(self.own_index(node)), symbol))
+        return statements
+
+    def own_index(self, node: Node) -> list[Expression]:
+        return [self.bound.get(a, a) if isinstance(a, Symbol) else a for a in node.axes]
+
+    def fill(self, storage: Storage, node: Node) -> list[Statement]:
+        value = identity(node.operation, node.var.type.dtype)
+        return self.over(storage.positions, node,
+                         lambda full: [Store(storage.buffer, storage.index(full), value)])
+
+    def over(self, positions: Sequence[int], node: Node, body: Any) -> list[Statement]:
+        """Loops over the unbound axes of ``node`` among ``positions``; ``body(full index)`` gives the statements."""
+        full = self.own_index(node)
+        symbols: list[Symbol] = []
+        for p in positions:
+            a = node.axes[p]
+            if isinstance(a, Symbol) and a not in self.bound:
+                symbols.append(axis(self.fresh("j"), a.extent))
+                full[p] = symbols[-1]
+        statements: list[Statement] = body(full)
+        for symbol in reversed(symbols):
+            statements = [For(symbol, ZERO, integer(symbol.extent), tuple(statements))]
+        return statements
+
+    # ------------------------------------------------------------------------------------------------ statements
+
+    def compute(self, node: Node) -> list[Statement]:
+        """The statements for one element of ``node``; all its loop axes are bound."""
+        if node.product is not None:
+            return [self.multiply(node, node.product)]
+        dtype = node.var.type.dtype
+        if node.kind == "scatter":
+            target = tuple([self.place(part) for part in node.target])
+            storage = self.storage[node.var]
+            operation = _SCATTER.get(node.operation, node.operation)
+            return [Accumulate(storage.buffer, storage.index(target), operation, self.place(node.expression))]
+        value = self.place(node.expression)
+        if node.kind == "reduction":
+            accumulator = self.accumulators[node.var]
+            return [Accumulate(accumulator.buffer, accumulator.index(self.own_index(node)), node.operation, value)]
+        statements: list[Statement] = []
+        symbol = Symbol(self.fresh("v"), dtype)
+        if node.kind == "cumulative":
+            accumulator = self.accumulators[node.var]
+            index = accumulator.index(self.own_index(node))
+            value = Apply(node.operation, (Load(accumulator.buffer, index, dtype), value), dtype)
+            statements += [Let(symbol, value), Store(accumulator.buffer, index, symbol)]
+        else:
+            statements.append(Let(symbol, value))
+        self.values[node.var] = symbol
+        storage_or_none = self.storage.get(node.var)
+        if storage_or_none is not None:
+            statements.append(Store(storage_or_none.buffer, storage_or_none.index(self.own_index(node)), symbol))
+        return statements
+
+    def place(self, expression: Expression) -> Expression:
+        """An expression over node axes and variables as one over loop symbols, scalars and buffers."""
+
+        def replace(part: Expression) -> Expression | None:
+            if isinstance(part, Symbol):
+                return self.bound.get(part)
+            if isinstance(part, Load) and isinstance(part.buffer, Var):
+                value = self.values.get(part.buffer)
+                if value is not None:
+                    return value
+                index = [substitute(i, replace) for i in part.index]
+                source = self.inputs.get(part.buffer)
+                if source is not None:
+                    return Load(source, tuple(index), part.dtype)
+                stored = self.storage[part.buffer]
+                return Load(stored.buffer, stored.index(index), part.dtype)
+            return None
+
+        return substitute(expression, replace)
+
+    def multiply(self, node: Node, product: Product) -> Multiply:
+        def matrix(side: Side) -> Matrix:
+            source = self.inputs.get(side.var) or self.storage[side.var].buffer
+            return Matrix(source, side.offset, side.batch, side.row, side.column)
+
+        result = Matrix(self.storage[node.var].buffer, 0, product.rows * product.columns, product.columns, 1)
+        return Multiply(result, matrix(product.left), matrix(product.right), product.batch, product.rows,
+                        product.inner, product.columns)
+
+    # ----------------------------------------------------------------------------------------------------- nests
+
+    def build(self) -> Kernel:
+        self.prepare_outputs()
+        groups = partition(self.graph.nodes, self.bound)
+        self.ensure_storage(self.graph.nodes, groups, 0)
+        nests: list[Nest] = []
+        for group in groups:
+            work = sum(node.work for node in group.members)
+            self.values = {}
+            self.locals = []
+            if group.extent is None:
+                body: Sequence[Statement] = self.straight(group)
+                nests.append(Nest(tuple(body), tuple(self.locals), repeatable=False, work=work))
+            elif work >= PARALLEL_WORK and not group.ordered and group.extent > 1:
+                nests += self.chunked(group, work)
+            else:
+                body = self.loop(group, 0)
+                repeatable = all(node.kind != "scatter" for node in group.members)
+                nests.append(Nest(tuple(body), tuple(self.locals), repeatable=repeatable, work=work))
+        offsets, arena_bytes = lay_out(self.temporaries, nests)
+        return Kernel(tuple(self.inputs.values()), tuple(self.outputs.values()), tuple(self.temporaries), tuple(nests),
+                      offsets, arena_bytes)
+
+    def chunked(self, group: Group, work: float) -> list[Nest]:
+        """The group's loop cut into chunks that run in parallel, and the loop that combines their partial results."""
+        extent = group.extent
+        assert extent is not None
+        reductions = [n for n in group.members if n.kind == "reduction" and group.assigned[n] in n.reduced]
+        partial_bytes = sum(n.var.type.size * n.var.type.dtype.itemsize for n in reductions)
+        chunks = min(MAX_CHUNKS, int(work / CHUNK_WORK), extent, max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
+        size = -(-extent // chunks)
+        if size > 64:
+            size = -(-size // 16) * 16
+        chunks = -(-extent // size)
+        chunk = axis(self.fresh("c"), chunks)
+        symbol = axis(self.fresh("i"), extent)
+        before, _ = self.open_accumulators(group, 1, private=True)
+        body = self.fixed(group, symbol, 0)
+        begin = index_mul(chunk, size)
+        end = Apply("minimum", (index_add(begin, integer(size)), integer(extent)), int64)
+        statements = [*before, For(symbol, begin, end, tuple(body))]
+        combine: list[Statement] = []
+        for node in reductions:
+            accumulator = self.accumulators[node.var]
+            dtype = node.var.type.dtype
+            partial = self.new_buffer("part", dtype, (chunks, *accumulator.buffer.shape), 0)
+            statements += self.over(accumulator.positions, node, lambda full, p=partial, a=accumulator, d=dtype: [
+                Store(p, (chunk, *a.index(full)), Load(a.buffer, a.index(full), d))])
+            combine += self.combine(node, partial, accumulator, chunks)
+        first = Nest(tuple(statements), tuple(self.locals), chunk, chunks, work=work)
+        self.locals = []
+        return [first, Nest(tuple(combine), (), work=100.0)] if combine else [first]
+
+    def combine(self, node: Node, partial: Buffer, accumulator: Storage, chunks: int) -> list[Statement]:
+        stored = self.storage[node.var] if node.var in self.storage else None
+        if stored is None:
+            stored = self.storage[node.var] = self.allocate(node, 0)
+        dtype = node.var.type.dtype
+        number = axis(self.fresh("c"), chunks)
+
+        def accumulate(full: Sequence[Expression]) -> list[Statement]:
+            value = Load(partial, (number, *accumulator.index(full)), dtype)
+            return [Accumulate(stored.buffer, stored.index(full), node.operation, value)]
+
+        loop = For(number, ZERO, integer(chunks), tuple(self.over(accumulator.positions, node, accumulate)), True)
+        return [*self.fill(Storage(stored.buffer, stored.positions), node), loop]
+
+
+def lay_out(temporaries: Sequence[Buffer], nests: Sequence[Nest]) -> tuple[dict[str, int], int]:
+    """Offsets in one arena; memory is reused once the last nest that touches a buffer has run (first fit)."""
+    lifetime: dict[Buffer, tuple[int, int]] = {}
+    for position, nest in enumerate(nests):
+        for buffer in touched(nest.body):
+            if buffer.space == "arena":
+                first, _ = lifetime.get(buffer, (position, position))
+                lifetime[buffer] = (first, position)
+    offsets: dict[str, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # begin, end, first, last
+    total = 0
+    for buffer in sorted((b for b in temporaries if b in lifetime), key=lambda b: -b.nbytes):
+        first, last = lifetime[buffer]
+        begin = 0
+        for other_begin, other_end, other_first, other_last in sorted(placed):
+            if other_last < first or other_first > last:
+                continue
+            if begin + buffer.nbytes <= other_begin:
+                break
+            begin = max(begin, -(-other_end // 64) * 64)
+        offsets[buffer.name] = begin
+        placed.append((begin, begin + buffer.nbytes, first, last))
+        total = max(total, begin + buffer.nbytes)
+    return offsets, total
+
+
+def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
+    """The buffers that statements read or write, in order of first use."""
+    found: dict[Buffer, None] = {}
+
+    def expression(part: Expression) -> None:
+        stack = [part]
+        while stack:
+            top = stack.pop()
+            if isinstance(top, Load):
+                found[top.buffer] = None
+                stack.extend(top.index)
+            elif isinstance(top, Apply):
+                stack.extend(top.operands)
+
+    for statement in statements:
+        if isinstance(statement, Let):
+            expression(statement.value)
+        elif isinstance(statement, (Store, Accumulate)):
+            expression(statement.value)
+            for part in statement.index:
+                expression(part)
+            found[statement.buffer] = None
+        elif isinstance(statement, For):
+            found.update(touched(statement.body))
+        else:
+            for matrix in (statement.left, statement.right, statement.result):
+                found[matrix.buffer] = None
+    return found
+
+
+def build_kernel(graph: NodeGraph) -> Kernel:
+    """The loops of a node graph."""
+    return Nests(graph).build()

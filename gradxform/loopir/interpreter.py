@@ -1,0 +1,87 @@
+"""The slow, obviously right interpreter of kernels: the oracle for emitted code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradxform.errors import IndexRangeError
+from gradxform.loopir.expression import Apply, Constant, Expression, Load, Symbol
+from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Statement, Store
+from gradxform.loopir.operations import evaluate_operation
+
+
+def interpret(kernel: Kernel, inputs: Sequence[Any]) -> list[Any]:
+    """The kernel's outputs for C-contiguous arrays ``inputs``; parallel nests run chunk by chunk."""
+    memory: dict[Buffer, Any] = {}
+    for buffer, array in zip(kernel.inputs, inputs, strict=True):
+        memory[buffer] = np.array(array, dtype=buffer.dtype).reshape(buffer.shape)
+    for buffer in (*kernel.outputs, *kernel.temporaries):
+        memory[buffer] = _poisoned(buffer)
+    for nest in kernel.nests:
+        for chunk in range(max(nest.chunks, 1)):
+            for buffer in nest.locals:
+                memory[buffer] = _poisoned(buffer)
+            symbols: dict[Symbol, Any] = {} if nest.chunk is None else {nest.chunk: np.int64(chunk)}
+            _run(nest.body, symbols, memory)
+    return [memory[buffer] for buffer in kernel.outputs]
+
+
+def _poisoned(buffer: Buffer) -> Any:
+    """Fresh memory filled with a value that shows in results if it is read before it is written."""
+    fill = np.nan if buffer.dtype.kind == "f" else True if buffer.dtype.kind == "b" else np.iinfo(buffer.dtype).max
+    return np.full(buffer.shape, fill, buffer.dtype)
+
+
+def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: dict[Buffer, Any]) -> None:
+    for statement in statements:
+        if isinstance(statement, Let):
+            symbols[statement.symbol] = _value(statement.value, symbols, memory)
+        elif isinstance(statement, Store):
+            index = tuple(int(_value(i, symbols, memory)) for i in statement.index)
+            memory[statement.buffer][index] = _value(statement.value, symbols, memory)
+        elif isinstance(statement, Accumulate):
+            index = tuple(int(_value(i, symbols, memory)) for i in statement.index)
+            target, value = memory[statement.buffer], _value(statement.value, symbols, memory)
+            if statement.operation == "set":
+                target[index] = value
+            else:
+                target[index] = evaluate_operation(statement.operation, (target[index], value), target.dtype)
+        elif isinstance(statement, For):
+            begin, end = (int(_value(e, symbols, memory)) for e in (statement.begin, statement.end))
+            for i in range(begin, end):
+                symbols[statement.symbol] = np.int64(i)
+                _run(statement.body, symbols, memory)
+        else:
+            for b in range(statement.batch):
+                left = _matrix(statement.left, memory, b, statement.rows, statement.inner)
+                right = _matrix(statement.right, memory, b, statement.inner, statement.columns)
+                _matrix(statement.result, memory, b, statement.rows, statement.columns)[...] = left @ right
+
+
+def _matrix(matrix: Matrix, memory: dict[Buffer, Any], batch: int, rows: int, columns: int) -> Any:
+    flat = memory[matrix.buffer].reshape(-1)[matrix.offset + batch * matrix.batch_stride:]
+    item = flat.itemsize
+    return np.lib.stride_tricks.as_strided(
+        flat, (rows, columns), (matrix.row_stride * item, matrix.column_stride * item))
+
+
+def _value(expression: Expression, symbols: dict[Symbol, Any], memory: dict[Buffer, Any]) -> Any:
+    if isinstance(expression, Constant):
+        return expression.value
+    if isinstance(expression, Symbol):
+        return symbols[expression]
+    if isinstance(expression, Load):
+        return memory[expression.buffer][tuple(int(_value(i, symbols, memory)) for i in expression.index)]
+    if expression.operation == "guard":
+        condition, value, otherwise = expression.operands
+        return _value(value if _value(condition, symbols, memory) else otherwise, symbols, memory)
+    operands = tuple(_value(operand, symbols, memory) for operand in expression.operands)
+    if expression.operation == "checked_index":
+        index, extent = (int(operand) for operand in operands)
+        if not 0 <= index < extent:
+            raise IndexRangeError(f"index {index} is out of bounds for an axis with size {extent}")
+        return operands[0]
+    return evaluate_operation(expression.operation, operands, expression.dtype)

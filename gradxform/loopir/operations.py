@@ -1,0 +1,117 @@
+"""What the scalar operations of the loop IR mean: one NumPy function each.
+
+The loop interpreter runs on this table. It is written without a thought for speed and shares nothing with the emitted
+code, for which it is the oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from gradxform.dtypes import DType
+
+
+def _special(name: str) -> Callable[..., Any]:
+    def function(*arguments: Any) -> Any:
+        import scipy.special
+
+        return getattr(scipy.special, name)(*arguments)
+
+    return function
+
+
+def _clamp(low: Any, x: Any, high: Any) -> Any:
+    return np.minimum(np.maximum(x, low), high)
+
+
+#: Called with NumPy scalars of the operands' dtypes.
+OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType({
+    # arithmetic; on booleans add is "or", mul is "and"
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "neg": np.negative,
+    "square": np.square,
+    "reciprocal": np.reciprocal,
+    "floor_divide": np.floor_divide,
+    "remainder": np.remainder,
+    "sqrt": np.sqrt,
+    "cbrt": np.cbrt,
+    "rsqrt": lambda x: np.reciprocal(np.sqrt(x)),
+    "pow": np.power,
+    "abs": np.abs,
+    "sign": np.sign,
+    "copysign": np.copysign,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "rint": np.rint,
+    "trunc": np.trunc,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "clamp": _clamp,
+    # elementary functions
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "arcsin": np.arcsin,
+    "arccos": np.arccos,
+    "arctan": np.arctan,
+    "arctan2": np.arctan2,
+    "hypot": np.hypot,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "arcsinh": np.arcsinh,
+    "arccosh": np.arccosh,
+    "arctanh": np.arctanh,
+    # special functions; zeta(s, x) is Hurwitz's, for whole s >= 2
+    "logaddexp": np.logaddexp,
+    "sigmoid": _special("expit"),
+    "erf": _special("erf"),
+    "erfc": _special("erfc"),
+    "erfinv": _special("erfinv"),
+    "lgamma": _special("gammaln"),
+    "digamma": _special("digamma"),
+    "zeta": _special("zeta"),
+    # comparison, logic, bits
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
+    "logical_not": np.logical_not,
+    "bitwise_and": np.bitwise_and,
+    "bitwise_or": np.bitwise_or,
+    "bitwise_xor": np.bitwise_xor,
+    "bitwise_not": np.bitwise_not,
+    "left_shift": np.left_shift,
+    "right_shift": np.right_shift,
+    "isnan": np.isnan,
+    "isinf": np.isinf,
+    "isfinite": np.isfinite,
+    # choice and conversion; the result dtype says to what
+    "select": lambda condition, x, y: x if condition else y,
+    "convert": lambda x: x,
+})
+
+
+def evaluate_operation(name: str, arguments: Sequence[Any], result_dtype: DType) -> Any:
+    """The result of operation ``name``, a NumPy scalar of ``result_dtype``. Warnings of NumPy's stay off."""
+    with np.errstate(all="ignore"):
+        return np.asarray(OPERATIONS[name](*arguments)).astype(result_dtype)[()]

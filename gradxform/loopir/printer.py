@@ -1,0 +1,73 @@
+"""Kernels as readable text."""
+
+from __future__ import annotations
+
+from gradxform.dtypes import SHORT_NAMES
+from gradxform.loopir.expression import Apply, Constant, Expression, Index, Load, Symbol
+from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Multiply, Statement, Store
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "greater_equal": ">=", "equal": "==",
+          "floor_divide": "//", "remainder": "%", "logical_and": "and", "greater": ">", "less_equal": "<="}
+
+
+def expression_text(expression: Expression) -> str:
+    """An expression on one line."""
+    if isinstance(expression, Constant):
+        return repr(expression.value.item())
+    if isinstance(expression, Symbol):
+        return expression.name
+    if isinstance(expression, Load):
+        return f"{_name(expression.buffer)}{index_text(expression.index)}"
+    arguments = [expression_text(operand) for operand in expression.operands]
+    if expression.operation in _INFIX and len(arguments) == 2:
+        return f"({arguments[0]} {_INFIX[expression.operation]} {arguments[1]})"
+    if expression.operation == "convert":
+        return f"{SHORT_NAMES[expression.dtype]}({arguments[0]})"
+    return f"{expression.operation}({', '.join(arguments)})"
+
+
+def _name(buffer: object) -> str:
+    return buffer.name if isinstance(buffer, Buffer) else "?"
+
+
+def index_text(index: Index) -> str:
+    return "[" + ", ".join(map(expression_text, index)) + "]"
+
+
+def buffer_text(buffer: Buffer) -> str:
+    return f"{buffer.name}:{SHORT_NAMES[buffer.dtype]}[{','.join(map(str, buffer.shape))}]"
+
+
+def _matrix(matrix: Matrix) -> str:
+    return f"{matrix.buffer.name}(offset {matrix.offset}, strides {matrix.row_stride}, {matrix.column_stride})"
+
+
+def _lines(statement: Statement, indent: str) -> list[str]:
+    if isinstance(statement, Let):
+        return [f"{indent}{statement.symbol.name} = {expression_text(statement.value)}"]
+    if isinstance(statement, Store):
+        return [f"{indent}{statement.buffer.name}{index_text(statement.index)} = {expression_text(statement.value)}"]
+    if isinstance(statement, Accumulate):
+        target = f"{statement.buffer.name}{index_text(statement.index)}"
+        return [f"{indent}{target} {_INFIX.get(statement.operation, statement.operation)}= {expression_text(statement.value)}"]
+    if isinstance(statement, For):
+        order = " in order" if statement.ordered else ""
+        head = (f"{indent}for {statement.symbol.name} in {expression_text(statement.begin)} .. "
+                f"{expression_text(statement.end)}{order}:")
+        return [head, *(line for inner in statement.body for line in _lines(inner, indent + "    "))]
+    return [f"{indent}gemm {_matrix(statement.result)} = {_matrix(statement.left)} @ {_matrix(statement.right)}"
+            f"  ({statement.batch} x {statement.rows}x{statement.inner}x{statement.columns})"]
+
+
+def print_kernel(kernel: Kernel) -> str:
+    """The kernel: its buffers, then each nest with its loops."""
+    lines = [f"kernel({', '.join(map(buffer_text, kernel.inputs))}) -> ({', '.join(map(buffer_text, kernel.outputs))})"]
+    for buffer in kernel.temporaries:
+        lines.append(f"  arena {buffer_text(buffer)} at {kernel.offsets.get(buffer.name, 0)}")
+    for number, nest in enumerate(kernel.nests):
+        head = f"nest {number}:" if not nest.chunks else f"nest {number}: parallel for {nest.chunk.name} in 0 .. {nest.chunks}:"  # type: ignore[union-attr]
+        lines.append(f"  {head}  # about {nest.work / 1000:.3g} us")
+        lines += [f"    local {buffer_text(buffer)}" for buffer in nest.locals]
+        for statement in nest.body:
+            lines += _lines(statement, "    ")
+    return "\n".join(lines)

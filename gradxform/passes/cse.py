@@ -1,0 +1,57 @@
+"""Common subexpressions.
+
+    { b = sin a ; c = sin a ; d = mul b c in (d) }  ->  { b = sin a ; d = mul b b in (d) }
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.ir import Atom, Equation, Literal, Program
+from gradxform.passes.rewriting import Vocabulary
+
+#: Operations whose two operands may be exchanged, bit for bit.
+COMMUTATIVE = frozenset(("add", "mul", "equal", "not_equal", "logical_and", "logical_or", "logical_xor",
+                         "bitwise_and", "bitwise_or", "bitwise_xor"))
+
+
+def share(program: Program, vocabulary: Vocabulary) -> Program:
+    """``program`` with each value computed once; the same object if nothing is computed twice."""
+    environment: dict[Atom, Atom] = {}
+    seen: dict[Any, Equation] = {}
+    order: dict[Any, int] = {}
+    equations: list[Equation] = []
+    for equation in program.equations:
+        inputs = equation.inputs
+        if environment:
+            renamed = tuple([environment.get(x, x) for x in inputs])
+            if renamed != inputs:
+                inputs = renamed
+                equation = Equation(equation.operation, inputs, equation.params, equation.outputs, equation.source)
+        operation = equation.operation
+        operands = [_literal_key(x) if isinstance(x, Literal) else x for x in inputs]
+        if operation.name in COMMUTATIVE:
+            operands.sort(key=lambda x: order.setdefault(x, len(order)))
+        key = (operation, tuple(operands), _params_key(equation.params))
+        earlier = seen.get(key)
+        if earlier is None:
+            seen[key] = equation
+            equations.append(equation)
+        else:
+            environment.update(zip(equation.outputs, earlier.outputs, strict=True))
+    if not environment:
+        return program
+    outputs = tuple([environment.get(x, x) for x in program.outputs])
+    return Program(program.inputs, tuple(equations), outputs, program.name)
+
+
+def _literal_key(atom: Literal) -> Any:
+    return atom.type.dtype.str, atom.value.tobytes()
+
+
+def _params_key(params: tuple[tuple[str, Any], ...]) -> Any:
+    """``params`` such that only equal bits are equal: 0.0 and -0.0 differ, NaN is itself, 1 is not True."""
+    for _, value in params:
+        if type(value) in (float, bool):
+            return tuple([(name, type(x), x.hex() if type(x) is float else x) for name, x in params])
+    return params

@@ -1,0 +1,256 @@
+"""Comparisons, logic, bits, classification of floats, choice and conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradxform.core import Primitive, bind, type_of
+from gradxform.dtypes import DType, bool_, canonical, check_same
+from gradxform.ir import ArrayType
+from gradxform.linear import batch_elementwise, broadcast_like, elementwise_shape
+from gradxform.loopir.lowering import View, elementwise
+from gradxform.primitives.rules import (
+    ANY,
+    BITS,
+    BOOLEAN,
+    FLOATS,
+    INTEGERS,
+    binary,
+    check_kind,
+    constant,
+    is_linear,
+    linear_operand,
+    no_tangent,
+    not_linear,
+    same_dtype,
+    unary,
+)
+
+# -------------------------------------------------------------------------------------------------- comparisons
+
+
+def less(x: Any, y: Any) -> Any:
+    """x < y; false where either is NaN."""
+    return bind(less_p, *same_dtype(x, y))
+
+
+def less_equal(x: Any, y: Any) -> Any:
+    """x <= y; false where either is NaN."""
+    return bind(less_equal_p, *same_dtype(x, y))
+
+
+def greater(x: Any, y: Any) -> Any:
+    """x > y; false where either is NaN."""
+    return bind(greater_p, *same_dtype(x, y))
+
+
+def greater_equal(x: Any, y: Any) -> Any:
+    """x >= y; false where either is NaN."""
+    return bind(greater_equal_p, *same_dtype(x, y))
+
+
+def equal(x: Any, y: Any) -> Any:
+    """x == y; false where either is NaN."""
+    return bind(equal_p, *same_dtype(x, y))
+
+
+def not_equal(x: Any, y: Any) -> Any:
+    """x != y; true where either is NaN."""
+    return bind(not_equal_p, *same_dtype(x, y))
+
+
+less_p = binary("less", less, evaluate=np.less, tangents=None, kinds=ANY, result=bool_)
+less_equal_p = binary("less_equal", less_equal, evaluate=np.less_equal, tangents=None, kinds=ANY, result=bool_)
+greater_p = binary("greater", greater, evaluate=np.greater, tangents=None, kinds=ANY, result=bool_)
+greater_equal_p = binary("greater_equal", greater_equal, evaluate=np.greater_equal, tangents=None, kinds=ANY,
+                         result=bool_)
+equal_p = binary("equal", equal, evaluate=np.equal, tangents=None, kinds=ANY, result=bool_)
+not_equal_p = binary("not_equal", not_equal, evaluate=np.not_equal, tangents=None, kinds=ANY, result=bool_)
+
+# ------------------------------------------------------------------------------------------------ logic and bits
+
+
+def logical_and(x: Any, y: Any) -> Any:
+    """x and y, on booleans."""
+    return bind(logical_and_p, *same_dtype(x, y))
+
+
+def logical_or(x: Any, y: Any) -> Any:
+    """x or y, on booleans."""
+    return bind(logical_or_p, *same_dtype(x, y))
+
+
+def logical_xor(x: Any, y: Any) -> Any:
+    """Exactly one of x and y, on booleans."""
+    return bind(logical_xor_p, *same_dtype(x, y))
+
+
+def logical_not(x: Any) -> Any:
+    """not x, on booleans."""
+    return bind(logical_not_p, x)
+
+
+def bitwise_and(x: Any, y: Any) -> Any:
+    """x & y, on booleans and integers."""
+    return bind(bitwise_and_p, *same_dtype(x, y))
+
+
+def bitwise_or(x: Any, y: Any) -> Any:
+    """x | y, on booleans and integers."""
+    return bind(bitwise_or_p, *same_dtype(x, y))
+
+
+def bitwise_xor(x: Any, y: Any) -> Any:
+    """x ^ y, on booleans and integers."""
+    return bind(bitwise_xor_p, *same_dtype(x, y))
+
+
+def bitwise_not(x: Any) -> Any:
+    """~x, on booleans and integers."""
+    return bind(bitwise_not_p, x)
+
+
+def left_shift(x: Any, y: Any) -> Any:
+    """x << y on integers; 0 where y is negative or at least the number of bits."""
+    return bind(left_shift_p, *same_dtype(x, y))
+
+
+def right_shift(x: Any, y: Any) -> Any:
+    """x >> y on integers, keeping the sign; 0 or -1 where y is negative or at least the number of bits."""
+    return bind(right_shift_p, *same_dtype(x, y))
+
+
+logical_and_p = binary("logical_and", logical_and, evaluate=np.logical_and, tangents=None, kinds=BOOLEAN)
+logical_or_p = binary("logical_or", logical_or, evaluate=np.logical_or, tangents=None, kinds=BOOLEAN)
+logical_xor_p = binary("logical_xor", logical_xor, evaluate=np.logical_xor, tangents=None, kinds=BOOLEAN)
+logical_not_p = unary("logical_not", logical_not, evaluate=np.logical_not, tangent=None, kinds=BOOLEAN)
+bitwise_and_p = binary("bitwise_and", bitwise_and, evaluate=np.bitwise_and, tangents=None, kinds=BITS)
+bitwise_or_p = binary("bitwise_or", bitwise_or, evaluate=np.bitwise_or, tangents=None, kinds=BITS)
+bitwise_xor_p = binary("bitwise_xor", bitwise_xor, evaluate=np.bitwise_xor, tangents=None, kinds=BITS)
+bitwise_not_p = unary("bitwise_not", bitwise_not, evaluate=np.bitwise_not, tangent=None, kinds=BITS)
+left_shift_p = binary("left_shift", left_shift, evaluate=np.left_shift, tangents=None, kinds=INTEGERS)
+right_shift_p = binary("right_shift", right_shift, evaluate=np.right_shift, tangents=None, kinds=INTEGERS)
+
+# ---------------------------------------------------------------------------------------------- kinds of floats
+
+
+def isnan(x: Any) -> Any:
+    """Whether x is NaN, on floats."""
+    return bind(isnan_p, x)
+
+
+def isinf(x: Any) -> Any:
+    """Whether x is an infinity of either sign, on floats."""
+    return bind(isinf_p, x)
+
+
+def isfinite(x: Any) -> Any:
+    """Whether x is neither NaN nor infinite, on floats."""
+    return bind(isfinite_p, x)
+
+
+isnan_p = unary("isnan", isnan, evaluate=np.isnan, tangent=None, kinds=FLOATS, result=bool_)
+isinf_p = unary("isinf", isinf, evaluate=np.isinf, tangent=None, kinds=FLOATS, result=bool_)
+isfinite_p = unary("isfinite", isfinite, evaluate=np.isfinite, tangent=None, kinds=FLOATS, result=bool_)
+
+# -------------------------------------------------------------------------------------------------------- select
+
+
+def _select_type(condition: ArrayType, x: ArrayType, y: ArrayType) -> ArrayType:
+    check_kind("select (its condition)", condition.dtype, BOOLEAN)
+    dtype = check_same("select", (x.dtype, y.dtype))
+    return ArrayType(dtype, elementwise_shape("select", (condition, x, y)), x.weak and y.weak)
+
+
+def _select_jvp(primals: Sequence[Any], tangents: Sequence[Any], output: Any) -> Any:
+    _, t, u = tangents
+    if t is None and u is None:
+        return None
+    zero = constant(0, output)
+    return broadcast_like(select(primals[0], zero if t is None else t, zero if u is None else u), output)
+
+
+def _select_transpose(ct: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
+    condition, x, y = operands
+    zero = constant(0, ct)
+    return (None,
+            linear_operand(select(condition, ct, zero), x) if is_linear(x) else None,
+            linear_operand(select(condition, zero, ct), y) if is_linear(y) else None)
+
+
+def select(condition: Any, x: Any, y: Any) -> Any:
+    """x where the boolean ``condition`` holds, else y; both are evaluated.
+
+    The derivative passes to the operand that is chosen; the other one's is exactly zero, even where that operand or
+    its tangent is infinite or NaN.
+    """
+    return bind(select_p, condition, *same_dtype(x, y))
+
+
+select_p = Primitive(
+    "select",
+    type=_select_type,
+    evaluate=np.where,
+    jvp=_select_jvp,
+    transpose=_select_transpose,
+    batch=batch_elementwise(select),
+    lower=elementwise("select"),
+)
+
+# ------------------------------------------------------------------------------------------------------- convert
+
+
+def convert(x: Any, dtype: DType, weak: bool = False) -> Any:
+    """x in another dtype; ``weak`` says whether the result promotes as a Python scalar does.
+
+    Floats become integers by truncation. A value outside of the integer type's range, and NaN, gives what the machine
+    gives, as in C and NumPy: an unspecified number. Integers become narrower integers modulo their range. Anything but
+    zero becomes True. The derivative is that of the identity between floats, and zero otherwise.
+    """
+    dtype = canonical(dtype)
+    found = type_of(x)
+    return x if found.dtype == dtype and found.weak == weak else bind(convert_p, x, dtype=dtype, weak=weak)
+
+
+def _convert_jvp(primals: Any, tangents: Sequence[Any], output: Any, *, dtype: DType, weak: bool) -> Any:
+    (t,) = tangents
+    return None if t is None or dtype.kind != "f" else convert(t, dtype)
+
+
+convert_p = Primitive(
+    "convert",
+    type=lambda x, *, dtype, weak: ArrayType(dtype, x.shape, weak),
+    evaluate=lambda x, *, dtype, weak: x.astype(dtype),
+    jvp=_convert_jvp,
+    transpose=lambda ct, operands, *, dtype, weak: (convert(ct, operands[0].type.dtype),),
+    batch=batch_elementwise(convert),
+    lower=elementwise("convert"),
+)
+
+# ------------------------------------------------------------------------------------------------- stop_gradient
+
+
+def stop_gradient(x: Any) -> Any:
+    """x itself, with derivative zero."""
+    return bind(stop_gradient_p, x)
+
+
+stop_gradient_p = Primitive(
+    "stop_gradient",
+    type=lambda x: x,
+    evaluate=lambda x: x,
+    jvp=no_tangent,
+    transpose=not_linear("stop_gradient"),
+    batch=batch_elementwise(stop_gradient),
+    lower=lambda operands, result: View(operands[0]),
+)
+
+PRIMITIVES = (
+    less_p, less_equal_p, greater_p, greater_equal_p, equal_p, not_equal_p,
+    logical_and_p, logical_or_p, logical_xor_p, logical_not_p,
+    bitwise_and_p, bitwise_or_p, bitwise_xor_p, bitwise_not_p, left_shift_p, right_shift_p,
+    isnan_p, isinf_p, isfinite_p, select_p, convert_p, stop_gradient_p,
+)

@@ -1,0 +1,177 @@
+"""What the rules of elementwise primitives have in common: operand checks and makers of whole primitives.
+
+A family file states what is particular to a primitive: its reference, its derivative, which kinds of dtype it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradxform.core import Primitive, Refuses, Undefined, dtype_of
+from gradxform.core.source import user_line
+from gradxform.core.tracing import python_literal
+from gradxform.dtypes import DType, check_same
+from gradxform.errors import DTypeError
+from gradxform.ir import ArrayType
+from gradxform.linear import add, batch_elementwise, broadcast_like, elementwise_shape, unbroadcast
+from gradxform.loopir.lowering import elementwise
+
+#: Kinds of dtype, as ``np.dtype.kind`` writes them.
+FLOATS, INTEGERS, NUMBERS, BITS, BOOLEAN, ANY = "f", "iu", "iuf", "biu", "b", "biuf"
+
+_PYTHON_SCALARS = (bool, int, float)
+_KINDS_TAKING = {bool: ANY, int: NUMBERS, float: FLOATS}
+_KIND_NAMES = {FLOATS: "a float", INTEGERS: "an integer", NUMBERS: "an integer or float",
+               BITS: "a bool or integer", BOOLEAN: "a bool", ANY: "a supported"}
+
+Tangent = Callable[..., Any]
+
+
+def same_dtype(*operands: Any) -> tuple[Any, ...]:
+    """The operands with Python scalars brought to the dtype of the others.
+
+    A Python scalar must fit that dtype by kind (no float beside integers) and by value, as in NumPy 2. If all operands
+    are Python scalars they are brought to the widest kind among them.
+    """
+    for operand in operands:
+        if type(operand) in _PYTHON_SCALARS:
+            break
+    else:
+        return operands
+    others = [x for x in operands if type(x) not in _PYTHON_SCALARS]
+    if not others:
+        widest = max((type(x) for x in operands), key=_PYTHON_SCALARS.index)
+        return tuple([widest(x) for x in operands])
+    dtype = dtype_of(others[0])
+    return tuple([_adopt(x, dtype) if type(x) in _PYTHON_SCALARS else x for x in operands])
+
+
+def _adopt(value: Any, dtype: DType) -> Any:
+    if dtype.kind not in _KINDS_TAKING[type(value)]:
+        raise DTypeError(f"a Python {type(value).__name__} ({value!r}) does not fit operands of dtype {dtype}: "
+                         f"cast them with .astype first{user_line()}")
+    return python_literal(value, dtype)
+
+
+def check_kind(name: str, dtype: DType, kinds: str) -> None:
+    """Raises DTypeError unless ``dtype`` is of one of ``kinds``."""
+    if dtype.kind not in kinds:
+        raise DTypeError(f"{name}: expected operands of {_KIND_NAMES[kinds]} dtype, got {dtype}: cast with .astype")
+
+
+def unary_type(name: str, kinds: str, result: DType | None = None) -> Callable[..., ArrayType]:
+    """The type rule of a unary elementwise primitive; parameters do not matter to it."""
+
+    def rule(x: ArrayType, **params: Any) -> ArrayType:
+        check_kind(name, x.dtype, kinds)
+        return x if result is None else ArrayType(result, x.shape, x.weak)
+
+    return rule
+
+
+def binary_type(name: str, kinds: str, result: DType | None = None) -> Callable[..., ArrayType]:
+    """The type rule of a binary elementwise primitive."""
+
+    def rule(x: ArrayType, y: ArrayType) -> ArrayType:
+        dtype = check_same(name, (x.dtype, y.dtype))
+        check_kind(name, dtype, kinds)
+        return ArrayType(result or dtype, elementwise_shape(name, (x, y)), x.weak and y.weak)
+
+    return rule
+
+
+def no_tangent(primals: Any, tangents: Any, output: Any, **params: Any) -> None:
+    """The jvp rule of a primitive whose derivative is zero wherever it exists."""
+    return None
+
+
+def not_linear(name: str) -> Refuses:
+    """The transpose rule of a primitive that is linear in none of its operands."""
+    return Refuses(f"{name} is not linear in its operands, so it has no transpose")
+
+
+def unary(
+    name: str,
+    constructor: Callable[..., Any],
+    *,
+    evaluate: Callable[..., Any],
+    tangent: Tangent | None,
+    kinds: str = FLOATS,
+    result: DType | None = None,
+    transpose: Callable[..., Any] | None = None,
+) -> Primitive:
+    """An elementwise primitive of one operand.
+
+    ``tangent(t, x, y)`` is the tangent of the result y = f(x) for a tangent t of x; None if the derivative is zero.
+    """
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], output: Any) -> Any:
+        (t,) = tangents
+        return None if t is None or tangent is None else tangent(t, primals[0], output)
+
+    return Primitive(
+        name,
+        type=unary_type(name, kinds, result),
+        evaluate=evaluate,
+        jvp=jvp if tangent is not None else no_tangent,
+        transpose=transpose or not_linear(name),
+        batch=batch_elementwise(constructor),
+        lower=elementwise(name),
+    )
+
+
+def binary(
+    name: str,
+    constructor: Callable[..., Any],
+    *,
+    evaluate: Callable[..., Any],
+    tangents: tuple[Tangent | None, Tangent | None] | None,
+    kinds: str = FLOATS,
+    result: DType | None = None,
+    transpose: Callable[..., Any] | None = None,
+) -> Primitive:
+    """An elementwise primitive of two operands.
+
+    ``tangents`` holds a ``tangent(t, x, y, z)`` for each operand: its contribution to the tangent of z = f(x, y), or
+    None for an operand on which z does not depend differentiably. A contribution may have rank 0, or be None for zero.
+    """
+    return Primitive(
+        name,
+        type=binary_type(name, kinds, result),
+        evaluate=evaluate,
+        jvp=sum_of_tangents(tangents) if tangents is not None else no_tangent,
+        transpose=transpose or not_linear(name),
+        batch=batch_elementwise(constructor),
+        lower=elementwise(name),
+    )
+
+
+def sum_of_tangents(rules: Sequence[Tangent | None]) -> Callable[..., Any]:
+    """The jvp rule that adds the contribution of each operand."""
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], output: Any) -> Any:
+        total = None
+        for rule, t in zip(rules, tangents, strict=True):
+            if rule is not None and t is not None:
+                part = rule(t, *primals, output)
+                if part is not None:
+                    total = part if total is None else add(total, part)
+        return None if total is None else broadcast_like(total, output)
+
+    return jvp
+
+
+def linear_operand(ct: Any, operand: Any) -> Any:
+    """``ct`` as the cotangent of ``operand`` if that is linear, else None."""
+    return unbroadcast(ct, operand.type) if isinstance(operand, Undefined) else None
+
+
+def is_linear(operand: Any) -> bool:
+    """Whether an operand of a transpose rule is a linear one."""
+    return isinstance(operand, Undefined)
+
+
+def constant(value: float, like: Any) -> Any:
+    """A number in the dtype of ``like``."""
+    return dtype_of(like).type(value)
