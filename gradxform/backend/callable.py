@@ -201,9 +201,8 @@ def _sweep() -> None:
 
 def call_entry(address: int, callable_: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     """Calls the entry point at an address as CPython would, through ctypes: some microseconds slower."""
-    values = (*args, *kwargs.values())
-    arguments = (ctypes.py_object * len(values))()
-    arguments[:] = values
+    values: tuple[Any, ...] = (*args, *kwargs.values())
+    arguments = (ctypes.py_object * len(values))(*values)
     names = tuple(kwargs) or None
     return _VectorcallFunction(address)(
         callable_, ctypes.addressof(arguments), len(args), None if names is None else id(names)

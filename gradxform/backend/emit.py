@@ -100,7 +100,7 @@ class NestWriter:
 
     def fresh(self) -> str:
         self.counter += 1
-        return f"%t{self.counter}"
+        return f"%u{self.counter}"
 
     def append(self, line: str) -> None:
         self.lines.append(line)

@@ -261,9 +261,9 @@ class ArgumentEmitter:
                 self._require_size(name, len(children))
                 items = []
                 for _ in keys:
-                    key = writer.object(f"key.{self.dict_keys}")
+                    expected = writer.object(f"key.{self.dict_keys}")
                     self.dict_keys += 1
-                    item = writer.call("PyDict_GetItemWithError", f"ptr {name}, ptr {key}")
+                    item = writer.call("PyDict_GetItemWithError", f"ptr {name}, ptr {expected}")
                     writer.require(writer.value(f"icmp ne ptr {item}, null"), MISMATCH_WITH_ERROR)
                     self._pin(item)
                     items.append(item)

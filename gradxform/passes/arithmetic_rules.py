@@ -26,6 +26,17 @@ from gradxform.passes.rewriting import ELEMENTWISE, Params, Rewriter, Rule, lite
 # ------------------------------------------------------------------------------------------- operands of all rules
 
 
+def _layout(rewriter: Rewriter, atom: Atom) -> tuple[Any, ...] | None:
+    """(axes, shape) of the array that ``atom`` is a broadcast of; () for a number, None for what is no broadcast."""
+    if not atom.type.shape:
+        return ()
+    equation = rewriter.definition(atom, "broadcast")
+    if equation is None:
+        return None
+    source = equation.inputs[0].type.shape
+    return (equation.params[0][1], source) if source else ()
+
+
 def _below_broadcast(name: str, rule: Rule | None) -> Rule:
     """Operands that repeat a number are replaced by it; an operation of alike broadcasts is done before broadcasting.
 
@@ -41,33 +52,17 @@ def _below_broadcast(name: str, rule: Rule | None) -> Rule:
             found = rule(rewriter, inputs, params, result)
             if found is not None:
                 return found
-        small, axes, replaced = [], None, False
-        for x in inputs:
-            if not x.type.shape:
-                small.append(x)
-                continue
-            equation = rewriter.defined.get(x)
-            if equation is None or equation.operation.name != "broadcast":
-                axes = False
-                small.append(x)
-                continue
-            source = equation.inputs[0]
-            if not source.type.shape:
-                small.append(source)
-                replaced = True
-            else:
-                key = equation.params[0][1], source.type.shape
-                axes = key if axes is None or axes == key else False
-                small.append(source if axes else x)
+        layouts = {_layout(rewriter, x) for x in inputs}
+        layouts.discard(())
         operation = rewriter.vocabulary[name]
-        if axes is None or axes:
-            chosen, extents = axes or ((), ())
-            lowered = rewriter.apply(operation, tuple(small), params, ArrayType(result.dtype, extents))
-            return rewriter.emit("broadcast", lowered, shape=shape, axes=chosen)
-        if not replaced:
-            return None
-        scalars = tuple([scalar if scalar is not None else x for x in inputs for scalar in (rewriter.scalar(x),)])
-        return rewriter.apply(operation, scalars, params, result)
+        if len(layouts) <= 1 and None not in layouts:
+            # All operands are numbers, or arrays laid out alike.
+            axes, extents = layouts.pop() if layouts else ((), ())
+            small = tuple([x if not x.type.shape else rewriter.defined[x].inputs[0] for x in inputs])
+            lowered = rewriter.apply(operation, small, params, ArrayType(result.dtype, extents))
+            return rewriter.emit("broadcast", lowered, shape=shape, axes=axes)
+        scalars = tuple([x if scalar is None else scalar for x in inputs for scalar in (rewriter.scalar(x),)])
+        return None if scalars == inputs else rewriter.apply(operation, scalars, params, result)
 
     return apply
 
@@ -150,7 +145,8 @@ def _scaled(rewriter: Rewriter, factor: Any, x: Atom, result: ArrayType) -> Atom
                 if product is not None:
                     return rewriter.shaped(rewriter.emit("mul", product, equation.inputs[1]), result.shape)
         elif name == "neg" and result.dtype.kind in "if":
-            return rewriter.shaped(rewriter.emit("mul", literal(-factor, result.dtype), equation.inputs[0]), result.shape)
+            negative = literal(-factor, result.dtype)
+            return rewriter.shaped(rewriter.emit("mul", negative, equation.inputs[0]), result.shape)
     return None
 
 
@@ -167,7 +163,8 @@ def _mul(rewriter: Rewriter, inputs: tuple[Atom, ...], params: Params, result: A
         if found is not None:
             return found
         # A literal factor stands first, so that products with literals look alike to all rules.
-        product = rewriter.append(rewriter.vocabulary["mul"], (literal(factor, result.dtype), x), params, x.type.strong())
+        operands = literal(factor, result.dtype), x
+        product = rewriter.append(rewriter.vocabulary["mul"], operands, params, x.type.strong())
         return rewriter.shaped(product, result.shape)
     left, right = rewriter.definition(x, "neg"), rewriter.definition(y, "neg")
     if left is not None and right is not None:
@@ -236,7 +233,7 @@ def _pow(rewriter: Rewriter, inputs: tuple[Atom, ...], params: Params, result: A
     if value is None or not math.isfinite(value) or value != int(value):
         return None
     exponent = int(value)
-    if exponent < 0 and result.dtype.kind != "f" or abs(exponent) > 4:
+    if abs(exponent) > 4 or (exponent < 0 and result.dtype.kind != "f"):
         return None
     x = rewriter.shaped(x, result.shape)
     found = _integer_power(rewriter, x, exponent, result)

@@ -90,7 +90,9 @@ def _slice_of_slice(rewriter: Rewriter, inner: Any, start: Any, limit: Any, stri
     return rewriter.emit("slice", inner.inputs[0], start=first, limit=last, strides=total)
 
 
-def _slice_of_broadcast(rewriter: Rewriter, inner: Any, start: Any, limit: Any, strides: Any, result: ArrayType) -> Atom:
+def _slice_of_broadcast(
+    rewriter: Rewriter, inner: Any, start: Any, limit: Any, strides: Any, result: ArrayType
+) -> Atom:
     (source,), axes = inner.inputs, inner.params[0][1]
     along = [a if n != 1 else None for a, n in zip(axes, source.type.shape, strict=True)]
     if any(a is not None for a in along):
@@ -101,7 +103,9 @@ def _slice_of_broadcast(rewriter: Rewriter, inner: Any, start: Any, limit: Any, 
     return rewriter.emit("broadcast", source, shape=result.shape, axes=axes)
 
 
-def _slice_of_pad(rewriter: Rewriter, inner: Any, start: Any, limit: Any, strides: Any, result: ArrayType) -> Atom | None:
+def _slice_of_pad(
+    rewriter: Rewriter, inner: Any, start: Any, limit: Any, strides: Any, result: ArrayType
+) -> Atom | None:
     source, value = inner.inputs
     params = dict(inner.params)
     firsts, lasts, steps = [], [], []
@@ -112,7 +116,7 @@ def _slice_of_pad(rewriter: Rewriter, inner: Any, start: Any, limit: Any, stride
         if count == 0 or n == 0 or end < low or begin > span or (
                 count == 1 and (begin - low) % (gap + 1)):
             return rewriter.shaped(value, result.shape)
-        if begin < low or end > span or (begin - low) % (gap + 1) or step % (gap + 1) and count > 1:
+        if begin < low or end > span or (begin - low) % (gap + 1) or (count > 1 and step % (gap + 1)):
             return None
         firsts.append((begin - low) // (gap + 1))
         steps.append(max(step // (gap + 1), 1))

@@ -12,9 +12,9 @@ from gradxform.ir import Program
 from gradxform.passes import arithmetic_rules, shape_rules
 from gradxform.passes.rewriting import Rewriter, Vocabulary
 
-_RULES = {**arithmetic_rules.RULES, **shape_rules.RULES}
+RULES = {**arithmetic_rules.RULES, **shape_rules.RULES}
 
 
 def simplify(program: Program, vocabulary: Vocabulary) -> Program:
     """``program`` with simpler equations; the same object if there is nothing to simplify."""
-    return Rewriter(vocabulary, _RULES).run(program)
+    return Rewriter(vocabulary, RULES).run(program)

@@ -1,4 +1,4 @@
-"""Shape primitives: reshape, slice, reverse, concatenate, pad, iota.
+"""Shape primitives: reshape, slice, reverse, concatenate, pad, and the arrays that are index patterns.
 
 All are linear and move elements without arithmetic. Slicing and padding are each other's transposes, which is why
 ``pad`` can dilate: the transpose of a slice with strides puts its elements back in between zeros.
@@ -18,6 +18,7 @@ from gradxform.dtypes import DType, check_same, int64, python_scalar_dtype
 from gradxform.errors import AxisError, DTypeError, ShapeError
 from gradxform.ir import ArrayType
 from gradxform.linear import broadcast, check_axes, full, instantiate, linear_jvp, reduce_sum, zeros
+from gradxform.loopir.axes import axis_groups
 from gradxform.loopir.expression import (
     ZERO,
     Apply,
@@ -25,6 +26,7 @@ from gradxform.loopir.expression import (
     Index,
     compare,
     conjunction,
+    constant,
     guard,
     index_add,
     index_divmod,
@@ -43,34 +45,11 @@ def _reshape_type(x: ArrayType, *, shape: tuple[int, ...]) -> ArrayType:
     return ArrayType(x.dtype, shape)
 
 
-def _axis_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Pairs of runs of axes with equal products, as short as possible; axes of extent 1 are in none of them."""
-    left = [a for a, n in enumerate(old) if n != 1]
-    right = [a for a, n in enumerate(new) if n != 1]
-    groups: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(left):
-        olds, news = [left[i]], [right[j]]
-        old_size, new_size = old[left[i]], new[right[j]]
-        i, j = i + 1, j + 1
-        while old_size != new_size:
-            if old_size < new_size:
-                olds.append(left[i])
-                old_size *= old[left[i]]
-                i += 1
-            else:
-                news.append(right[j])
-                new_size *= new[right[j]]
-                j += 1
-        groups.append((olds, news))
-    return groups
-
-
 def _reshape_lower(operands: Sequence[Operand], result: ArrayType, *, shape: tuple[int, ...]) -> View:
     (x,) = operands
     extents = x.type.shape
     # An empty array has no elements to be read: any index will do, and factor groups do not exist.
-    groups = _axis_groups(extents, shape) if result.size else []
+    groups = axis_groups(extents, shape) if result.size else []
 
     def read(index: Index) -> Expression:
         found: list[Expression] = [ZERO] * len(extents)
@@ -377,6 +356,28 @@ def iota(shape: tuple[int, ...], dtype: DType, axis: int) -> Any:
     return bind(iota_p, axis=axis, dtype=dtype, shape=shape)
 
 
+# ------------------------------------------------------------------------------------------------- unit vectors
+
+
+def _unit_vectors_type(*, dtype: DType, size: int) -> ArrayType:
+    if dtype.kind != "f":
+        raise DTypeError(f"unit_vectors: a basis of tangents is of a float dtype, not of {dtype}")
+    return ArrayType(dtype, (size, size))
+
+
+def _unit_vectors_lower(operands: Sequence[Operand], result: ArrayType, *, dtype: DType, size: int) -> Map:
+    one, zero = constant(1, dtype), constant(0, dtype)
+    return Map(lambda index: Apply("select", (compare("equal", index[0], index[1]), one, zero), dtype))
+
+
+def unit_vectors(size: int, dtype: DType) -> Any:
+    """The identity matrix as the basis of a Jacobian: row i is the unit vector i.
+
+    Its zeros mean that there is no derivative: the optimiser drops what is multiplied by them, infinities and NaN too.
+    """
+    return bind(unit_vectors_p, dtype=dtype, size=size)
+
+
 reshape_p = Primitive(
     "reshape",
     type=_reshape_type,
@@ -437,4 +438,14 @@ iota_p = Primitive(
     lower=_iota_lower,
 )
 
-PRIMITIVES = (reshape_p, slice_p, reverse_p, concatenate_p, pad_p, iota_p)
+unit_vectors_p = Primitive(
+    "unit_vectors",
+    type=_unit_vectors_type,
+    evaluate=lambda *, dtype, size: np.eye(size, dtype=dtype),
+    jvp=lambda primals, tangents, output, **params: None,
+    transpose=Refuses("unit_vectors has no operands"),
+    batch=Refuses("unit_vectors has no operands"),
+    lower=_unit_vectors_lower,
+)
+
+PRIMITIVES = (reshape_p, slice_p, reverse_p, concatenate_p, pad_p, iota_p, unit_vectors_p)

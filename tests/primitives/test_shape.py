@@ -1,4 +1,4 @@
-"""reshape, slice, reverse, concatenate, pad, iota."""
+"""reshape, slice, reverse, concatenate, pad, iota, unit_vectors."""
 
 from __future__ import annotations
 
@@ -158,3 +158,14 @@ def test_iota(dtype):
 def test_iota_refuses_booleans():
     with pytest.raises(DTypeError, match="iota"):
         trace(lambda: s.iota((2,), np.dtype(np.bool_), 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_vectors(dtype):
+    program = trace(lambda: s.unit_vectors(3, np.dtype(dtype)))
+    (found,) = run(program, [])
+    np.testing.assert_array_equal(found, np.eye(3))
+    assert found.dtype == dtype
+    check_lowering(program, [])
+    with pytest.raises(DTypeError, match="unit_vectors"):
+        trace(lambda: s.unit_vectors(3, np.dtype(np.int64)))

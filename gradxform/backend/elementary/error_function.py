@@ -16,7 +16,7 @@ from gradxform.backend.elementary.power import log_pair
 
 INFINITY = float("inf")
 
-# erf(x) / x - 1 as a polynomial in x^2 <= 1, error of erf below 2^-56.
+# erf(x) / x - 1 as a polynomial in x^2, |x| <= 1, error of erf below 2^-56.
 ERF = (
     0.12837916709551256,
     -0.37612638903183454,
@@ -31,25 +31,24 @@ ERF = (
     1.3701976220413287e-08,
     -7.763582525904677e-10,
 )
-# erfc(x) exp(x^2) (x + 3) in t = (6.5 - 2.5 x) / (x + 3), 1 <= x <= 6, error below 2^-53.7 relative.
-ERF_LARGE_MAP = (3.0, 6.5, 2.5)
+# erfc(x) exp(x^2) (x + 3) in t = (1 - x) / (x + 3), 1 <= x <= 6, error below 2^-53.7 relative.
 ERF_LARGE = (
-    1.1402341851975717,
-    0.41684680878576685,
-    0.12131875878253813,
-    0.02723419408695577,
-    0.004351143844048463,
-    0.00037551452966720807,
-    -1.734213739144764e-05,
-    -8.742569010979206e-06,
-    -3.957515361689191e-07,
-    1.6768039720386232e-07,
-    1.6378239043102264e-08,
-    -3.865688930760599e-09,
-    -4.5790392856654126e-10,
-    1.1306103443489778e-10,
-    9.957478090084237e-12,
-    -3.443411856039963e-12,
+    1.710334304623228,
+    2.6610579319191454,
+    2.847329759340459,
+    2.0466066705751333,
+    0.8490600538104975,
+    0.046727261927760555,
+    -0.1362134152832303,
+    -0.034349879516829794,
+    0.025656333585034836,
+    0.00802520049607044,
+    -0.006700947010538416,
+    -0.0015125581487284235,
+    0.0012397612980013868,
+    -0.0012543578189021655,
+    -0.001712324146981497,
+    -0.0004968378793615711,
 )
 # erfc(x) exp(x^2) (x + 4) in t = (5.125 - 1.3125 x) / (x + 4), 1/2 <= x <= 28, error below 2^-57.8 relative, and the low part of
 # the first coefficient.
@@ -135,17 +134,19 @@ ERFINV_TAIL = (
 
 def _small(b: Builder, x: Value) -> Value:
     """erf(x) / x - 1 for |x| <= 1."""
-    return b.polynomial_split(x * x, ERF)
+    return b.polynomial(x * x, ERF)
 
 
 def erf(b: Builder, x: Value) -> Value:
     size = b.smaller(6.0, b.magnitude(x))
     square, square_low = b.two_product(size, size)
     decay = exp(b, -square, -square_low)
-    shift, intercept, slope = ERF_LARGE_MAP
-    u = 1.0 / (size + shift)
-    t = b.fma(size, -slope, intercept) * u
-    complement = decay * (u * b.polynomial_split(t, ERF_LARGE))
+    # t vanishes at 1, where the complement is largest, and with it the errors of the polynomial.
+    whole, whole_low = b.fast_two_sum(b.constant("double", 3.0), size)
+    u = 1.0 / whole
+    correction = b.fma(-u, whole_low, b.fma(-u, whole, 1.0))
+    g = b.polynomial((1.0 - size) * u, ERF_LARGE)
+    complement = decay * (u * b.fma(correction, g, g))
     large = b.copysign(1.0 - complement, x)
     return b.select(size < 1.0, b.fma(x, _small(b, x), x), large)
 
@@ -163,7 +164,7 @@ def erfc(b: Builder, x: Value) -> Value:
     numerator_low = b.fma(size, -slope, intercept - numerator)
     t, t_low = b.two_product(numerator, u)
     t_low = t_low + b.fma(numerator, u_low, numerator_low * u)
-    varying, varying_low = b.two_product(t, b.polynomial_split(t, ERFC[1:]))
+    varying, varying_low = b.two_product(t, b.polynomial(t, ERFC[1:]))
     varying_low = b.fma(t_low, b.polynomial(t, ERFC_SLOPE), varying_low + ERFC_FIRST_LOW)
     g, g_low = b.fast_two_sum(b.constant("double", ERFC[0]), varying)
     product, product_low = b.two_product(u, g)

@@ -29,9 +29,8 @@ EXP = (
     2.7626351326246803e-07,
     2.511280386256248e-08,
 )
-# The same, one degree more: error of r + r^2 q(r) against expm1(r) below 2^-61.6, relative.
+# (exp(r) - 1 - r - r^2/2) / r^3, error of expm1(r) below 2^-61.6 relative.
 EXPM1 = (
-    0.5,
     0.16666666666666677,
     0.041666666666666685,
     0.008333333333321445,
@@ -103,40 +102,41 @@ def exp2(b: Builder, x: Value) -> Value:
     return scale_by_power(b, b.fma(r, b.polynomial(r, EXP2), 1.0), raw)
 
 
-def expm1_parts(b: Builder, x: Value, n: Value) -> Pair:
-    """(r, c) with expm1(x - n ln 2) = r + c; c = r^2/2 + r^3 p(r), its leading term rounded on its own."""
+def expm1_parts(b: Builder, x: Value, n: Value) -> tuple[Value, Value, Value]:
+    """(r, r^2/2, rest) with expm1(x - n ln 2) = r + r^2/2 + rest."""
     exact = b.fma(n, -LN2, x)
     r = b.fma(n, -LN2_LOW, exact)
     tail = b.fma(n, -LN2_LOW, exact - r)
     square = r * r
-    return r, b.fma(square * r, b.polynomial(r, EXPM1[1:]), tail) + square * EXPM1[0]
+    return r, square * 0.5, b.fma(square * r, b.polynomial(r, EXPM1), tail)
+
+
+def expm1_sum(b: Builder, base: Value, scale: Value, parts: tuple[Value, Value, Value], low: Value) -> Pair:
+    """base + low + scale * (the sum of the parts) as an unevaluated sum, the large terms added without error."""
+    r, half, rest = parts
+    high, first_low = b.fast_two_sum(base, scale * r)
+    high, second_low = b.fast_two_sum(high, scale * half)
+    return high, b.fma(scale, rest, (first_low + low) + second_low)
 
 
 def expm1_pair(b: Builder, x: Value) -> Pair:
-    """expm1(x) = high + low to about 2^-56 relative, for -700 < x <= 0.
-
-    With s = 2^n the value is (s - 1) + s r + s c; the first two are added without error.
-    """
+    """expm1(x) = high + low to about 2^-57 relative, for -700 < x <= 0: (2^n - 1) + 2^n expm1(r)."""
     n, raw = split_exponent(b, x, LOG2_E)
-    r, c = expm1_parts(b, x, n)
     scale = power_of_two(b, raw)
-    base, base_low = b.fast_two_sum(b.constant("double", -1.0), scale)
-    high, low = b.fast_two_sum(base, scale * r)
-    return b.fast_two_sum(high, b.fma(scale, c, low + base_low))
+    base, low = b.fast_two_sum(b.constant("double", -1.0), scale)
+    return b.fast_two_sum(*expm1_sum(b, base, scale, expm1_parts(b, x, n), low))
 
 
 def expm1(b: Builder, x: Value) -> Value:
     """As expm1_pair; above 709 the scale is halved and the result doubled, for 2^1024 is no double."""
     clamped = b.smaller(710.0, b.larger(-60.0, x))
     n, raw = split_exponent(b, clamped, LOG2_E)
-    r, c = expm1_parts(b, clamped, n)
     huge = clamped > 709.0
     scale = power_of_two(b, raw - b.select(huge, 1, 0, "i64"))
     base = scale - 1.0
-    high, low = b.fast_two_sum(base, scale * r)
-    total = high + b.fma(scale, c, low + ((scale - base) - 1.0))
+    high, low = expm1_sum(b, base, scale, expm1_parts(b, clamped, n), (scale - base) - 1.0)
     # Adding the parts turns -0 into +0.
-    return b.copysign(total * b.select(huge, 2.0, 1.0), x)
+    return b.copysign((high + low) * b.select(huge, 2.0, 1.0), x)
 
 
 def sigmoid(b: Builder, x: Value) -> Value:
