@@ -7,6 +7,7 @@ import datetime
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench import report, runner
 from bench.workloads import NAMES, load
@@ -49,13 +50,11 @@ def main() -> int:
     for workload in workloads:
         measurements[workload.name] = runner.run(workload, settings, lambda text: print(text, file=sys.stderr))
         print("\n" + report.table(workload, measurements[workload.name]), flush=True)
-    accuracy = None
-    if ULP in names:
-        accuracy = measure_accuracy()
+    errors = measure_accuracy(samples=400 if options.quick else 2000) if ULP in names else None
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     output = options.output or Path(__file__).parent / "results" / f"{stamp}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(report.document(workloads, measurements, accuracy, about))
+    output.write_text(report.document(workloads, measurements, errors, about))
     print(f"\nwritten: {output}")
     if importlib.util.find_spec("matplotlib") is None:
         print("no plot: matplotlib not installed")
@@ -65,14 +64,32 @@ def main() -> int:
     return int(any(m.failed for several in measurements.values() for m in several))
 
 
-def measure_accuracy() -> object:
-    """Measure the elementary functions in units in the last place."""
-    if importlib.util.find_spec("mpmath") is None:
-        print("\nulp: skipped: mpmath not installed")
-        return None
+def measure_accuracy(samples: int) -> list[dict[str, object]] | str:
+    """Measure the elementary functions in units in the last place, or say what is missing for it."""
+    print("\ngreatest error of the elementary functions against mpmath, in units in the last place")
+    if lacking := runner.missing(("gradxform", "mpmath", "pytest")):
+        reason = f"skipped: {' and '.join(lacking)} not installed"
+        print(f"    {reason}")
+        return reason
     from bench import ulp
+    from gradxform.backend import elementary
 
-    return ulp.main()
+    tests = ulp.load_tests()
+    rows: list[dict[str, object]] = []
+    for name in elementary.roster():
+        row: dict[str, object] = {"function": name}
+        for position, dtype in enumerate(("f64", "f32")):
+            error, argument = ulp.greatest_error(tests, name, dtype, samples, seed=7)
+            row[dtype] = {"error": error, "at": argument, "promised": tests.TOLERANCE[name][position]}
+        rows.append(row)
+        print(f"    {name:<12}" + "   ".join(accuracy(dtype, row[dtype]) for dtype in ("f64", "f32")), flush=True)
+    return rows
+
+
+def accuracy(dtype: str, measured: Any) -> str:
+    """Write one measured error and the promise beside it."""
+    verdict = "kept" if measured["error"] <= measured["promised"] else "MISSED"
+    return f"{dtype} {measured['error']:.3f} ≤ {measured['promised']:g}: {verdict}"
 
 
 if __name__ == "__main__":

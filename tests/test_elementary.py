@@ -19,31 +19,31 @@ from gradxform.backend.elementary import Request
 # The promised bounds in units in the last place of the exact result, (float64, float32).
 TOLERANCE = {
     "exp": (1.0, 1.0),
-    "exp2": (2.0, 1.0),
+    "exp2": (2.0, 2.0),
     "expm1": (1.0, 1.0),
     "sigmoid": (2.0, 2.0),
     "log": (1.0, 1.0),
-    "log2": (2.0, 1.0),
-    "log10": (2.0, 1.0),
+    "log2": (2.0, 2.0),
+    "log10": (2.0, 2.0),
     "log1p": (1.0, 1.0),
     # Also 2^-53 absolute: see ABSOLUTE.
-    "logaddexp": (2.0, 1.0),
+    "logaddexp": (2.0, 2.0),
     "sin": (1.0, 1.0),
     "cos": (1.0, 1.0),
-    "tan": (2.0, 1.0),
+    "tan": (2.0, 2.0),
     "asin": (2.0, 1.0),
     "acos": (2.0, 1.0),
     "atan": (2.0, 1.0),
     "atan2": (2.0, 1.0),
-    "sinh": (2.0, 1.0),
-    "cosh": (2.0, 1.0),
+    "sinh": (2.0, 2.0),
+    "cosh": (2.0, 2.0),
     "tanh": (1.0, 1.0),
-    "asinh": (2.0, 1.0),
-    "acosh": (2.0, 1.0),
-    "atanh": (2.0, 1.0),
-    "pow": (2.0, 2.0),
+    "asinh": (2.0, 2.0),
+    "acosh": (2.0, 2.0),
+    "atanh": (2.0, 2.0),
+    "pow": (2.0, 1.0),
     "cbrt": (1.0, 1.0),
-    "rsqrt": (2.0, 1.0),
+    "rsqrt": (2.0, 2.0),
     "hypot": (2.0, 1.0),
     "erf": (1.0, 1.0),
     "erfc": (2.0, 1.0),
@@ -315,8 +315,6 @@ class Library:
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
         self.text = str(module)
-        for called, address in elementary.externals(requests).items():
-            llvm.add_symbol(called, address)
         self.engine = llvm.create_mcjit_compiler(module, machine)
         self.engine.finalize_object()
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-
-import gradxform
 
 # Runs in an interpreter that has loaded NumPy and nothing of ours, and forks for each module: as fresh as a new
 # interpreter for every module, without starting one and importing NumPy a hundred times.
@@ -40,7 +39,9 @@ print(json.dumps(failures))
 
 def all_modules() -> list[str]:
     """Name every module of the package."""
-    root = Path(gradxform.__file__).parent
+    specification = importlib.util.find_spec("gradxform")
+    assert specification is not None and specification.origin is not None
+    root = Path(specification.origin).parent
     paths = sorted(path.relative_to(root.parent).with_suffix("") for path in root.rglob("*.py"))
     # Importing what is run as a script would run it.
     return [".".join(path.parts).removesuffix(".__init__") for path in paths if path.name != "__main__"]

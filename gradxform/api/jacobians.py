@@ -75,8 +75,12 @@ def jacfwd(
         values: list[Any] = []
         for position, type in enumerate(selected.types):
             pushed, depends = jvp(program, [i == position for i in range(len(operands))])
-            over_basis, flags = batch(pushed, [False] * len(operands) + [True], type.size)
-            results = run(over_basis, [*operands, basis(type.strong())])
+            if type.shape:
+                over_basis, flags = batch(pushed, [False] * len(operands) + [True], type.size)
+                results = run(over_basis, [*operands, basis(type.strong())])
+            else:  # the basis of the numbers is 1: nothing to batch over
+                flags = (False,) * len(pushed.outputs)
+                results = run(pushed, [*operands, type.dtype.type(1)])
             values = results[:len(program.outputs)]
             tangents = iter(zip(results[len(program.outputs):], flags[len(program.outputs):], strict=True))
             for output, depend in enumerate(depends):
@@ -125,7 +129,8 @@ def jacrev(
         wanted = [is_float(t.dtype) for t in selected.types]
         pulled = pull_back(program, wanted + [False] * len(traced.captures))
         total = len(program.outputs)
-        blocks, values = [], None
+        blocks: list[list[Any]] = []
+        values: list[Any] | None = None
         for output in range(count):
             type = program.output_types[output].strong()
             if not pulled.depends[output]:
@@ -135,10 +140,15 @@ def jacrev(
             flags = []
             for other, depend in enumerate(pulled.depends):
                 if depend:
-                    seeds.append(basis(type) if other == output else zeros(program.output_types[other].strong()))
+                    unit = basis(type) if type.shape else type.dtype.type(1)
+                    seeds.append(unit if other == output else zeros(program.output_types[other].strong()))
                     flags.append(other == output)
-            over_basis, lanes = batch(pulled.program, [False] * len(operands) + flags, type.size)
-            results = run(over_basis, [*operands, *seeds])
+            if type.shape:
+                over_basis, lanes = batch(pulled.program, [False] * len(operands) + flags, type.size)
+                results = run(over_basis, [*operands, *seeds])
+            else:
+                lanes = (False,) * len(pulled.program.outputs)
+                results = run(pulled.program, [*operands, *seeds])
             values = results[:total]
             rows = iter(zip(results[total:], lanes[total:], strict=True))
             blocks.append([_reverse_block(*next(rows), type, t) if flag else _integer_block(type, t)

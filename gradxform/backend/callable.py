@@ -15,6 +15,7 @@ a finaliser): unlinked specialisations whose call count is not zero wait in a li
 from __future__ import annotations
 
 import ctypes
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from gradxform.backend.compile import Loaded
 from gradxform.backend.python_abi import read_integer
 from gradxform.errors import ArgumentError, ArgumentTypeError
 
@@ -174,6 +176,23 @@ def _make_writer() -> Callable[[int, int], None]:
 _write_pointer = _make_writer()
 
 
+_lock = threading.RLock()
+_anchored_code: dict[int, tuple[Loaded, ...]] = {}
+_anchor_numbers = itertools.count()
+
+
+def _anchor(keep_alive: object) -> int:
+    """Holds the machine code among the owners, and not what refers to user's objects, out of the garbage collector's reach.
+
+    Were a callable and its code found to be garbage together, the code would be freed first, and the finalisers of the
+    rest of that garbage may still call it.
+    """
+    parts = keep_alive if isinstance(keep_alive, tuple) else (keep_alive,)
+    number = next(_anchor_numbers)
+    _anchored_code[number] = tuple(part for part in parts if isinstance(part, Loaded))
+    return number
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Link:
     """One entry point in a chain, or, not chained, by itself; `keep_alive` owns its code."""
@@ -181,13 +200,13 @@ class _Link:
     address: int
     cell_address: int
     keep_alive: object
+    anchor: int
     chained: bool = True
 
     def busy(self) -> bool:
         return read_integer(self.cell_address + _ACTIVE_OFFSET) != 0
 
 
-_lock = threading.RLock()
 _linked_cells: set[int] = set()
 _retired: list[_Link] = []
 
@@ -195,8 +214,10 @@ _retired: list[_Link] = []
 def _sweep() -> None:
     """Lets go of unlinked code that no call is inside of."""
     for link in list(_retired):
-        if not link.busy():
+        # Letting go may run finalisers that sweep, too.
+        if link in _retired and not link.busy():
             _retired.remove(link)
+            del _anchored_code[link.anchor]
 
 
 def call_entry(address: int, callable_: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
@@ -253,7 +274,8 @@ class NativeCallable(_Base):
         Args:
             address: of its entry point, ``@entry``.
             cell_address: of its cell, ``@entry.next``. An entry point is in one chain at a time.
-            keep_alive: owns the code, its data and the objects it refers to, and is kept while the code may run.
+            keep_alive: owns the code, its data and the objects it refers to, and is kept while the code may run: a
+                `compile.Loaded`, or a tuple with one in it.
 
         Raises:
             ArgumentError: the entry point is already in a chain.
@@ -265,7 +287,7 @@ class NativeCallable(_Base):
                 raise ArgumentError("this entry point is already linked; unlink it first")
             _linked_cells.add(cell_address)
             _write_pointer(cell_address, self._links[-1].address if self._links else 0)
-            self._links.append(_Link(address, cell_address, keep_alive))
+            self._links.append(_Link(address, cell_address, keep_alive, _anchor(keep_alive)))
             self._point(address)
             _sweep()
 
@@ -330,5 +352,5 @@ class NativeEntry(NativeCallable):
     __slots__ = ()
 
     def __init__(self, address: int, cell_address: int, keep_alive: object) -> None:
-        self._links = [_Link(address, cell_address, keep_alive, chained=False)]
+        self._links = [_Link(address, cell_address, keep_alive, _anchor(keep_alive), chained=False)]
         self._point(address)

@@ -11,12 +11,12 @@ twin, which is exact everywhere, then runs over the same loops again. A status o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gradxform.backend.elementary import Request, declarations, definitions, roster, symbol
 from gradxform.backend.instructions import constant_text, instruction, memory_type, type_name
-from gradxform.backend.nests import touched
+from gradxform.backend.nests import free_symbols, touched
 from gradxform.dtypes import DType, bool_
 from gradxform.loopir.expression import Apply, Constant, Expression, Index, Load, Symbol
 from gradxform.loopir.loops import (
@@ -28,6 +28,7 @@ from gradxform.loopir.loops import (
     Matrix,
     Multiply,
     Nest,
+    Part,
     Statement,
     Store,
 )
@@ -38,8 +39,6 @@ CODEGEN_VERSION = "1"
 STACK_BYTES = 32 * 1024
 #: A nest with more calls of elementary functions than this calls them out of line.
 INLINE_CALLS = 24
-#: Straight-line code is split into functions of about this many statements.
-SPLIT_STATEMENTS = 400
 #: Nests estimated to run longer than this stay functions of their own.
 OUTLINE_WORK = 2_000.0
 VECTOR_LANES = {"f64": 8, "f32": 16}
@@ -95,6 +94,7 @@ class NestWriter:
         self.checked = False
         self.buffers = [b for b in touched(nest.body) if b.space != "local"]
         self.pointers = {b: f"%{b.name}" for b in (*self.buffers, *nest.locals)}
+        self.arguments: list[str] | None = None  # of a part: the symbols that it takes
 
     # ------------------------------------------------------------------------------------------- Sink's methods
 
@@ -275,6 +275,8 @@ class NestWriter:
                 self.accumulate(statement)
             elif isinstance(statement, For):
                 self.loop(statement)
+            elif isinstance(statement, Part):
+                self.part(statement)
             else:
                 self.multiply(statement)
 
@@ -309,6 +311,23 @@ class NestWriter:
         again = self.temporary(f"icmp slt i64 {following}, {end}")
         self.append(f"br i1 {again}, label %{body}, label %{done}")
         self.start_block(done)
+
+    def part(self, part: Part) -> None:
+        """A call of a function that holds the part; it gets the buffers and symbols that it uses."""
+        self.counter += 1
+        writer = NestWriter(self.module, f"{self.name}.part{self.counter}", replace(self.nest, body=part.body, locals=()),
+                            self.variant)
+        writer.buffers = list(touched(part.body))
+        writer.pointers = {b: f"%{b.name}" for b in writer.buffers}
+        writer.depth = self.depth
+        symbols = list(free_symbols(part.body))
+        for symbol_used in symbols:
+            writer.symbols[symbol_used] = f"%arg.{symbol_used.name}"
+        writer.arguments = [f"{type_name(s.dtype)} %arg.{s.name}" for s in symbols]
+        self.module.functions.append(writer.function())
+        given = [f"ptr {self.pointers[b]}" for b in writer.buffers] + ["ptr %status"]
+        given += [f"{type_name(s.dtype)} {self.symbols[s]}" for s in symbols]
+        self.temporary(f"call i1 @{writer.name}({', '.join(given)})")
 
     def multiply(self, statement: Multiply) -> None:
         """A BLAS call: row-major C = A B is the column-major transpose C' = B' A'."""
@@ -360,7 +379,9 @@ class NestWriter:
             f"ptr noalias {'readonly ' if b not in written else ''}captures(none) {self.pointers[b]}" for b in self.buffers
         ]
         parameters.append("ptr noalias %status")
-        if self.nest.chunk is not None:
+        if self.arguments is not None:
+            parameters += self.arguments
+        elif self.nest.chunk is not None:
             parameters.append("i64 %chunk")
         head, tail = list(self.entry_lines), list(self.exit_lines)
         if self.guarded:
@@ -377,7 +398,8 @@ class NestWriter:
             tail += [f"{result} = load i1, ptr %outside", f"ret i1 {result}"]
         else:
             tail.append("ret i1 false")
-        outline = "noinline " if self.nest.work > OUTLINE_WORK or self.nest.chunk is not None else ""
+        outlined = self.nest.work > OUTLINE_WORK or self.nest.chunk is not None or self.arguments is not None
+        outline = "noinline " if outlined else ""
         cold = "cold " if self.variant == "careful" and self.nest.repeatable and self.depth == 0 and self.twin else ""
         attributes = f'{outline}{cold}nounwind "prefer-vector-width"="512"'
         body = "\n".join(["start:", *head, *self.lines, *tail])
@@ -386,7 +408,7 @@ class NestWriter:
     twin = False
 
     def local_buffers(self) -> None:
-        if self.nest.chunk is not None:
+        if self.nest.chunk is not None and self.arguments is None:
             self.symbols[self.nest.chunk] = "%chunk"
         total = 0
         for buffer in self.nest.locals:
@@ -407,7 +429,7 @@ class NestWriter:
         for statement in statements:
             if isinstance(statement, (Store, Accumulate)):
                 found.add(statement.buffer)
-            elif isinstance(statement, For):
+            elif isinstance(statement, (For, Part)):
                 found |= self.stores(statement.body)
             elif isinstance(statement, Multiply):
                 found.add(statement.result.buffer)
@@ -439,7 +461,7 @@ def elementary_calls(statements: Sequence[Statement]) -> int:
     for statement in statements:
         if isinstance(statement, (Let, Store, Accumulate)):
             expression(statement.value)
-        elif isinstance(statement, For):
+        elif isinstance(statement, (For, Part)):
             total += elementary_calls(statement.body)
     return total
 
@@ -448,10 +470,15 @@ def _elementary_operations() -> frozenset[str]:
     return frozenset([*roster(), "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "arctan2"])
 
 
+def holds_part(statement: Statement) -> bool:
+    """Whether a statement is, or holds, a part."""
+    return isinstance(statement, Part) or (isinstance(statement, For) and any(map(holds_part, statement.body)))
+
+
 def emit_nest(module: Module, number: int, nest: Nest) -> tuple[str, list[Buffer]]:
     """Write the nest's functions; returns the name of the one to call and the buffers it takes."""
     name = f"nest{number}"
-    many = elementary_calls(nest.body) > INLINE_CALLS
+    many = elementary_calls(nest.body) > INLINE_CALLS or any(holds_part(s) for s in nest.body)
     variant: Variant = "called" if many else "fast" if nest.repeatable else "careful"
     writer = NestWriter(module, name, nest, variant)
     text = writer.function()

@@ -23,12 +23,13 @@ from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, emit_entry, entry
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.nodes import lower_program
 from gradxform.backend.signature import EntrySpec
+from gradxform.backend.split import split_kernel
 from gradxform.backend.symbols import symbol_address
 from gradxform.config import config
 from gradxform.errors import IndexRangeError
 from gradxform.ir import Program
 from gradxform.loopir.checker import check_kernel
-from gradxform.loopir.loops import For, Kernel, Statement
+from gradxform.loopir.loops import For, Kernel, Part, Statement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,14 +43,14 @@ class Executable:
 
 def kernel_of(program: Program) -> Kernel:
     """The loops of an optimised program."""
-    kernel = build_kernel(lower_program(program))
+    kernel = split_kernel(build_kernel(lower_program(program)))
     return check_kernel(kernel) if config.verify_ir else kernel
 
 
 def tier_of(kernel: Kernel) -> Tier:
     """Kernels with loops get the whole pipeline; long straight-line code a short one."""
     def has_loop(statements: Sequence[Statement]) -> bool:
-        return any(isinstance(s, For) for s in statements)
+        return any(isinstance(s, For) or (isinstance(s, Part) and has_loop(s.body)) for s in statements)
 
     return Tier.LOOPS if any(n.chunks or has_loop(n.body) for n in kernel.nests) else Tier.STRAIGHT
 

@@ -41,6 +41,7 @@ from gradxform.loopir.loops import (
     Matrix,
     Multiply,
     Nest,
+    Part,
     Statement,
     Store,
 )
@@ -448,6 +449,10 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
                 expression(part)
             found[statement.buffer] = None
         elif isinstance(statement, For):
+            expression(statement.begin)
+            expression(statement.end)
+            found.update(touched(statement.body))
+        elif isinstance(statement, Part):
             found.update(touched(statement.body))
         else:
             for matrix in (statement.left, statement.right, statement.result):
@@ -458,3 +463,40 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
 def build_kernel(graph: NodeGraph) -> Kernel:
     """The loops of a node graph."""
     return Nests(graph).build()
+
+
+def free_symbols(statements: Sequence[Statement]) -> dict[Symbol, None]:
+    """The symbols that statements use and do not bind, in order of first use."""
+    bound: dict[Symbol, None] = {}
+    found: dict[Symbol, None] = {}
+
+    def expression(part: Expression) -> None:
+        stack = [part]
+        while stack:
+            top = stack.pop()
+            if isinstance(top, Symbol):
+                if top not in bound:
+                    found[top] = None
+            elif isinstance(top, Load):
+                stack.extend(top.index)
+            elif isinstance(top, Apply):
+                stack.extend(top.operands)
+
+    def walk(inner: Sequence[Statement]) -> None:
+        for statement in inner:
+            if isinstance(statement, Let):
+                expression(statement.value)
+                bound[statement.symbol] = None
+            elif isinstance(statement, (Store, Accumulate)):
+                for part in (*statement.index, statement.value):
+                    expression(part)
+            elif isinstance(statement, For):
+                expression(statement.begin)
+                expression(statement.end)
+                bound[statement.symbol] = None
+                walk(statement.body)
+            elif isinstance(statement, Part):
+                walk(statement.body)
+
+    walk(statements)
+    return found

@@ -72,7 +72,7 @@ class Node:
     def __post_init__(self) -> None:
         self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
         own = [a for a in self.axes if isinstance(a, Symbol)]
-        self.loop_axes = (*self.reduced,) if self.kind == "scatter" else (*own, *self.reduced)
+        self.loop_axes = () if self.kind == "product" else self.reduced if self.kind == "scatter" else (*own, *self.reduced)
         self.cost = expression_cost(self.expression)
 
     @property
@@ -246,7 +246,7 @@ class _Lowering:
             right_side = self.side(right, c.rhs_batch, list(c.rhs_contracting), right_free)
             product = Product(left_side, right_side, batch, rows, inner, columns)
             reads = [Load(s.var, (ZERO,) * s.var.type.rank, s.var.type.dtype) for s in (left_side, right_side)]
-            node = Node(var, "product", (ZERO,) * var.type.rank, ZERO, product=product)
+            node = Node(var, "product", self.axes_for(var.type.shape), ZERO, product=product)
             node.reads = reads
             self.add(node)
             return

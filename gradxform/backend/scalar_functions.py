@@ -169,7 +169,8 @@ tail:
 }}"""
 
 # For x < 0 the sum over all integers depends on the fraction f of x alone:
-# zeta(s, x) = zeta(s, f) + (-1)**s (zeta(s, 1 - f) - zeta(s, 1 - x)).
+# zeta(s, x) = zeta(s, f) + (-1)**s zeta(s, 1 - f) - (-1)**s zeta(s, 1 - x).
+# The first two cancel exactly at f = 1/2 for odd s, so they come first.
 _ZETA = """define internal double @gradxform.zeta(double %s, double %x) {
 entry:
   %positive = fcmp ugt double %x, 0x0000000000000000
@@ -190,12 +191,14 @@ regular:
   %right = call double @gradxform.zeta.positive(double %s, double %f)
   %near = call double @gradxform.zeta.positive(double %s, double %g)
   %far = call double @gradxform.zeta.positive(double %s, double %y)
-  %left = fsub double %near, %far
   %order = fptosi double %s to i64
   %odd = trunc i64 %order to i1
-  %minus = fneg double %left
-  %signed = select i1 %odd, double %minus, double %left
-  %result = fadd double %right, %signed
+  %minus.near = fneg double %near
+  %minus.far = fneg double %far
+  %left = select i1 %odd, double %minus.near, double %near
+  %rest = select i1 %odd, double %minus.far, double %far
+  %sides = fadd double %right, %left
+  %result = fsub double %sides, %rest
   ret double %result
 }"""
 

@@ -97,6 +97,10 @@ def _loop_position(
     if chosen is not None and node.kind != "scatter":
         return best, chosen
     axis = preferred_axis(node, candidates)
+    # Beside an unrelated node of the same extent: what both give is likely to be read together.
+    last = len(groups) - 1
+    if last > latest and groups[last].extent == axis.extent and node.kind != "scatter" and not groups[last].ordered:
+        return last, axis
     groups.append(Group(axis.extent))
     return len(groups) - 1, axis
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gradxform.errors import CheckError
 from gradxform.loopir.expression import Apply, Constant, Expression, Load, Symbol
-from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Multiply, Statement, Store
+from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Multiply, Part, Statement, Store
 
 
 def check_kernel(kernel: Kernel) -> Kernel:
@@ -36,6 +36,8 @@ def _statements(statements: Sequence[Statement], bound: set[Symbol], buffers: se
             _expression(statement.end, bound, buffers)
             _require(statement.symbol not in bound, f"loop symbol {statement.symbol.name} is bound twice")
             _statements(statement.body, bound | {statement.symbol}, buffers)
+        elif isinstance(statement, Part):
+            _statements(statement.body, bound, buffers)
         elif isinstance(statement, Multiply):
             for matrix in (statement.result, statement.left, statement.right):
                 _require(matrix.buffer in buffers, f"buffer {matrix.buffer.name} is not declared")

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradxform.errors import IndexRangeError
 from gradxform.loopir.expression import Apply, Constant, Expression, Load, Symbol
-from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Statement, Store
+from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Part, Statement, Store
 from gradxform.loopir.operations import evaluate_operation
 
 
@@ -54,6 +54,8 @@ def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: di
             for i in range(begin, end):
                 symbols[statement.symbol] = np.int64(i)
                 _run(statement.body, symbols, memory)
+        elif isinstance(statement, Part):
+            _run(statement.body, dict(symbols), memory)
         else:
             for b in range(statement.batch):
                 left = _matrix(statement.left, memory, b, statement.rows, statement.inner)

@@ -7,6 +7,7 @@
                 | Accumulate buffer[Index] operation= Expression
                 | For symbol in begin .. end { Statement* }
                 | Multiply                                            a matrix product by BLAS
+              | Part { Statement* }                                 a function of its own
     Buffer    ::= input | output | arena | local                     C-contiguous; a local one belongs to one nest
 
 Loads are expressions whose buffer is a Buffer. Everything is frozen.
@@ -110,7 +111,14 @@ class Multiply:
     columns: int
 
 
-Statement = Let | Store | Accumulate | For | Multiply
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Statements that are compiled as a function of their own; symbols bound inside are not seen outside."""
+
+    body: tuple[Statement, ...]
+
+
+Statement = Let | Store | Accumulate | For | Multiply | Part
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradxform.dtypes import SHORT_NAMES
 from gradxform.loopir.expression import Apply, Constant, Expression, Index, Load, Symbol
-from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Multiply, Statement, Store
+from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Part, Statement, Store
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "greater_equal": ">=", "equal": "==",
           "floor_divide": "//", "remainder": "%", "logical_and": "and", "greater": ">", "less_equal": "<="}
@@ -55,6 +55,8 @@ def _lines(statement: Statement, indent: str) -> list[str]:
         head = (f"{indent}for {statement.symbol.name} in {expression_text(statement.begin)} .. "
                 f"{expression_text(statement.end)}{order}:")
         return [head, *(line for inner in statement.body for line in _lines(inner, indent + "    "))]
+    if isinstance(statement, Part):
+        return [f"{indent}part:", *(line for inner in statement.body for line in _lines(inner, indent + "    "))]
     return [f"{indent}gemm {_matrix(statement.result)} = {_matrix(statement.left)} @ {_matrix(statement.right)}"
             f"  ({statement.batch} x {statement.rows}x{statement.inner}x{statement.columns})"]
 

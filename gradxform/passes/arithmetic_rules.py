@@ -52,12 +52,12 @@ def _below_broadcast(name: str, rule: Rule | None) -> Rule:
             found = rule(rewriter, inputs, params, result)
             if found is not None:
                 return found
-        layouts = {_layout(rewriter, x) for x in inputs}
-        layouts.discard(())
+        layouts = [_layout(rewriter, x) for x in inputs]
         operation = rewriter.vocabulary[name]
-        if len(layouts) <= 1 and None not in layouts:
+        common = next((layout for layout in layouts if layout != ()), ((), ()))
+        if common is not None and all(layout in ((), common) for layout in layouts):
             # All operands are numbers, or arrays laid out alike.
-            axes, extents = layouts.pop() if layouts else ((), ())
+            axes, extents = common
             small = tuple([x if not x.type.shape else rewriter.defined[x].inputs[0] for x in inputs])
             lowered = rewriter.apply(operation, small, params, ArrayType(result.dtype, extents))
             return rewriter.emit("broadcast", lowered, shape=shape, axes=axes)

@@ -6,17 +6,16 @@ addresses of those few that SciPy computes. The promised accuracy stands in docs
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from gradxform.backend.elementary import huge_argument
-from gradxform.backend.elementary.assembly import Definition, Recipe, Request, define, external_symbol, symbol
+from gradxform.backend.elementary.assembly import Definition, Recipe, Request, define, symbol
 from gradxform.backend.elementary.catalogue import RECIPES
 
-__all__ = ["Elementary", "Request", "declarations", "definitions", "externals", "roster", "symbol"]
+__all__ = ["Elementary", "Request", "declarations", "definitions", "roster", "symbol"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def roster() -> Mapping[str, Elementary]:
     rows = {}
     for name, recipe in _RECIPES.items():
         cost = _definition(Request(name, "f64", "fast")).instructions
-        rows[name] = Elementary(name, recipe.arity, recipe.outside is not None, cost, recipe.external)
+        rows[name] = Elementary(name, recipe.arity, recipe.outside is not None, cost, None)
     return MappingProxyType(rows)
 
 
@@ -81,26 +80,3 @@ def declarations(requests: Iterable[Request]) -> tuple[str, ...]:
     if huge:
         lines.extend(huge_argument.DECLARATIONS)
     return tuple(dict.fromkeys(lines))
-
-
-def externals(requests: Iterable[Request]) -> Mapping[str, int]:
-    """Symbol -> address of the functions of scipy.special.cython_special that `definitions(requests)` calls."""
-    names = {
-        recipe.external for request in requests if (recipe := _RECIPES[request.name]).external is not None
-    }
-    return {external_symbol(name): _address(name) for name in sorted(name for name in names if name)}
-
-
-@functools.cache
-def _address(name: str) -> int:
-    # SciPy's special functions take long to import, and most programs need none of them.
-    from scipy.special import cython_special
-
-    capsule = cython_special.__pyx_capi__[name]
-    signature = ctypes.pythonapi.PyCapsule_GetName
-    signature.restype, signature.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    address = pointer(capsule, signature(capsule))
-    assert isinstance(address, int)
-    return address

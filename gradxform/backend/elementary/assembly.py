@@ -24,20 +24,18 @@ PURE = "nounwind willreturn memory(none)"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a function is written: expansions of builder and arguments, or the external function that computes it.
+    """How a function is written: expansions of builder and arguments.
 
-    `reduced` belongs to guarded functions: the value from (r, -r_low, quadrant) that the reduction of huge arguments returns.
-    `float32` serves the range where `float32_outside` does not hold; without it float32 goes through float64.
+    Without `float32`, float32 goes through float64. `beyond` belongs to guarded functions: the float64 value where
+    `outside` holds, in scalar code.
     """
 
     name: str
     arity: int
-    expansion: Expansion | None
+    expansion: Expansion
     float32: Expansion | None = None
     outside: Expansion | None = None
-    float32_outside: Expansion | None = None
-    reduced: Expansion | None = None
-    external: str | None = None
+    beyond: Expansion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +65,6 @@ def symbol(request: Request) -> str:
     return f"{base}.x{request.lanes}" if request.variant == "vector" else f"{base}.{request.variant}"
 
 
-def external_symbol(external: str) -> str:
-    return f"gx.external.{external}"
-
-
 def _signature(recipe: Recipe, wide: str) -> str:
     return ", ".join(f"{wide} %x{index}" for index in range(recipe.arity))
 
@@ -79,33 +73,26 @@ def _arguments(b: Builder, recipe: Recipe, kind: str) -> list[Value]:
     return [Value(b, kind, f"%x{index}") for index in range(recipe.arity)]
 
 
-def _external_call(b: Builder, recipe: Recipe, arguments: list[Value]) -> Value:
-    assert recipe.external is not None
-    name = external_symbol(recipe.external)
-    operands = ", ".join(f"double {item.text}" for item in arguments)
-    # Cython's last parameter says whether to skip the dispatch to an override; a plain function ignores it.
-    b.declared[f"declare double @{name}({', '.join(['double'] * recipe.arity)}, i32) {PURE}"] = None
-    return b.line("double", f"call double @{name}({operands}, i32 0)")
+def _evaluate(b: Builder, recipe: Recipe, dtype: Dtype, double: Expansion, single: Expansion | None) -> Value:
+    """One of the expansions on the function's arguments, those of float32 widened where only a float64 expansion exists."""
+    arguments = _arguments(b, recipe, KIND[dtype])
+    if dtype == "f64":
+        return double(b, *arguments)
+    if single is not None:
+        return single(b, *arguments)
+    result = double(b, *(b.convert("fpext", item, "double") for item in arguments))
+    return result if result.kind == "i1" else b.convert("fptrunc", result, "float")
 
 
 def expand(b: Builder, recipe: Recipe, dtype: Dtype) -> Value:
     """The straight-line body; for guarded functions valid where `outside` does not hold."""
-    arguments = _arguments(b, recipe, KIND[dtype])
-    if dtype == "f32" and recipe.float32 is not None:
-        return recipe.float32(b, *arguments)
-    if dtype == "f32":
-        arguments = [b.convert("fpext", item, "double") for item in arguments]
-    result = _external_call(b, recipe, arguments) if recipe.expansion is None else recipe.expansion(b, *arguments)
-    return b.convert("fptrunc", result, "float") if dtype == "f32" else result
+    return _evaluate(b, recipe, dtype, recipe.expansion, recipe.float32)
 
 
 def _outside(b: Builder, recipe: Recipe, dtype: Dtype) -> Value:
-    arguments = _arguments(b, recipe, KIND[dtype])
-    if dtype == "f32" and recipe.float32_outside is not None:
-        return recipe.float32_outside(b, *arguments)
-    if dtype == "f32":
-        arguments = [b.convert("fpext", item, "double") for item in arguments]
-    return b.constant("i1", 0) if recipe.outside is None else recipe.outside(b, *arguments)
+    if recipe.outside is None:
+        return b.constant("i1", 0)
+    return _evaluate(b, recipe, dtype, recipe.outside, recipe.outside)
 
 
 def _function(result: str, name: str, signature: str, attributes: str, body: list[str]) -> str:
@@ -125,9 +112,6 @@ def define(recipe: Recipe, request: Request) -> Definition:
         result = _outside(b, recipe, request.dtype)
         body = [*b.lines, f"  ret i1 {result.text}"]
         text = _function("i1", name, signature, f"alwaysinline {PURE}", body)
-    elif request.variant == "vector" and recipe.expansion is None:
-        body, needs = _lane_by_lane(recipe, request, wide)
-        text = _function(wide, name, signature, f"noinline {PURE}", body)
     elif request.variant == "fast" or not guarded:
         result = expand(b, recipe, request.dtype)
         attributes = {"fast": f"alwaysinline {PURE}", "careful": PURE, "vector": f"noinline {PURE}"}[request.variant]
@@ -137,37 +121,22 @@ def define(recipe: Recipe, request: Request) -> Definition:
     else:
         body, needs = _guarded_vector(b, recipe, request, wide)
         text = _function(wide, name, signature, f"noinline {PURE}", body)
-    huge = guarded and request.variant == "careful"
+    huge = f"@{huge_argument.SYMBOL}(" in text
     return Definition(text, tuple(b.declared), needs, huge, len(b.lines))
 
 
 def _careful(b: Builder, recipe: Recipe, dtype: Dtype) -> list[str]:
     kind = KIND[dtype]
-    assert recipe.reduced is not None
+    assert recipe.beyond is not None
     test = _outside(b, recipe, dtype)
-    head = [*b.lines, f"  br i1 {test.text}, label %huge, label %usual"]
-    b.lines.clear()
-    usual = expand(b, recipe, dtype)
-    body = [*head, "usual:", *b.lines, f"  ret {kind} {usual.text}", "huge:"]
-    b.lines.clear()
-    # Values of the other branch do not dominate this one.
-    b.known = {f"in another block: {text}": value for text, value in b.known.items()}
-    x = _arguments(b, recipe, kind)[0]
-    argument = b.convert("fpext", x, "double") if dtype == "f32" else x
-    result_type = huge_argument.RESULT
-    body_huge = [f"  %parts = call {result_type} @{huge_argument.SYMBOL}(double {argument.text})"]
-    r, low, quadrant = (
-        b.line(kind_of_part, f"extractvalue {result_type} %parts, {index}")
-        for index, kind_of_part in enumerate(("double", "double", "i64"))
-    )
-    value = recipe.reduced(b, r, low, quadrant)
-    finite = b.magnitude(argument) < float("inf")
-    value = b.select(finite, value, float("nan"))
-    value = b.convert("fptrunc", value, "float") if dtype == "f32" else value
-    # The call must follow the conversion of its operand.
-    conversion = [line for line in b.lines if "fpext" in line]
-    others = [line for line in b.lines if "fpext" not in line]
-    return [*body, *conversion, *body_huge, *others, f"  ret {kind} {value.text}"]
+    body = [*b.lines, f"  br i1 {test.text}, label %beyond, label %usual"]
+    for label, double, single in (("usual", recipe.expansion, recipe.float32), ("beyond", recipe.beyond, None)):
+        # Values of one branch do not dominate the other; new names follow on the old ones.
+        branch = Builder(declared=b.declared, first_name=b.first_name + len(b.known))
+        result = _evaluate(branch, recipe, dtype, double, single)
+        body.extend([f"{label}:", *branch.lines, f"  ret {kind} {result.text}"])
+        b = branch
+    return body
 
 
 def _lanes(recipe: Recipe, request: Request, wide: str, indent: str) -> tuple[list[str], str]:
@@ -187,11 +156,6 @@ def _lanes(recipe: Recipe, request: Request, wide: str, indent: str) -> tuple[li
     return lines, total
 
 
-def _lane_by_lane(recipe: Recipe, request: Request, wide: str) -> tuple[list[str], tuple[Request, ...]]:
-    lines, total = _lanes(recipe, request, wide, "  ")
-    return [*lines, f"  ret {wide} {total}"], (Request(request.name, request.dtype, "careful"),)
-
-
 def _guarded_vector(b: Builder, recipe: Recipe, request: Request, wide: str) -> tuple[list[str], tuple[Request, ...]]:
     test = _outside(b, recipe, request.dtype)
     any_lane = test.text
@@ -200,10 +164,10 @@ def _guarded_vector(b: Builder, recipe: Recipe, request: Request, wide: str) -> 
         b.declared[f"declare i1 {reduction}({mask})"] = None
         b.lines.append(f"  %any = call i1 {reduction}({mask} {test.text})")
         any_lane = "%any"
-    head = [*b.lines, f"  br i1 {any_lane}, label %huge, label %usual"]
+    head = [*b.lines, f"  br i1 {any_lane}, label %beyond, label %usual"]
     b.lines.clear()
     usual = expand(b, recipe, request.dtype)
-    body = [*head, "usual:", *b.lines, f"  ret {wide} {usual.text}", "huge:"]
+    body = [*head, "usual:", *b.lines, f"  ret {wide} {usual.text}", "beyond:"]
     if request.lanes > 1:
         lines, total = _lanes(recipe, request, wide, "  ")
     else:

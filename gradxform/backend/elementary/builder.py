@@ -122,6 +122,7 @@ class Builder:
     lines: list[str] = field(default_factory=list)
     declared: dict[str, None] = field(default_factory=dict)
     known: dict[str, Value] = field(default_factory=dict)
+    first_name: int = 0
 
     def type(self, kind: str) -> str:
         return kind if self.lanes == 1 else f"<{self.lanes} x {kind}>"
@@ -146,7 +147,7 @@ class Builder:
     def line(self, kind: str, text: str) -> Value:
         value = self.known.get(text)
         if value is None:
-            value = Value(self, kind, f"%v{len(self.known)}")
+            value = Value(self, kind, f"%v{self.first_name + len(self.known)}")
             self.known[text] = value
             self.lines.append(f"  {value.text} = {text}")
         return value

@@ -110,3 +110,12 @@ DECLARATIONS = (
     "declare i64 @llvm.fshl.i64(i64, i64, i64)",
     "declare i128 @llvm.ctlz.i128(i128, i1)",
 )
+
+
+def reduce(b: Builder, x: Value) -> tuple[Value, Value, Value]:
+    """A call of the function, from scalar code."""
+    parts = b.line(RESULT, f"call {RESULT} @{SYMBOL}(double {x.text})")
+    first, second, third = (
+        b.line(kind, f"extractvalue {RESULT} {parts.text}, {index}") for index, kind in enumerate(("double", "double", "i64"))
+    )
+    return first, second, third

@@ -9,70 +9,94 @@ Straight-line, one division each, no tables.
 
 from __future__ import annotations
 
-from gradxform.backend.elementary.builder import Builder, Value
+from gradxform.backend.elementary.builder import EXPONENT_BIAS, FRACTION_BITS, Builder, Pair, Value
 from gradxform.backend.elementary.exponential import LN2, LN2_LOW, exp
 
-# (2 atanh(s) - 2s) / s^3 as a polynomial in s^2 <= 0.02948, error of log below 2^-59 of it.
-ATANH = (
-    0.6666666666666735,
-    0.3999999999940956,
-    0.2857142874356535,
-    0.22222198448239636,
-    0.1818357104807582,
-    0.15313872476881804,
-    0.14797793813874804,
-)
+INFINITY = float("inf")
 
-SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
-ONE_BITS = 0x3FF0000000000000
-FRACTION_MASK = (1 << 52) - 1
-# Putting an integer below 2^52 into the fraction of 2^52 converts it.
-TWO_52_BITS = 0x4330000000000000
-TWO_52 = 2.0**52
+# (2 atanh(s) - 2s) / s^3 as a polynomial in s^2 <= 0.02948, error of log below 2^-59 of it (float: 2^-30).
+ATANH = {
+    "double": (
+        0.6666666666666735,
+        0.3999999999940956,
+        0.2857142874356535,
+        0.22222198448239636,
+        0.1818357104807582,
+        0.15313872476881804,
+        0.14797793813874804,
+    ),
+    "float": (
+        0.6666677594184875,
+        0.3997756242752075,
+        0.2987169027328491,
+    ),
+}
+
+LOG2_E = {"double": (1.4426950408889634, 2.0355273740931033e-17), "float": (1.4426950216293335, 1.925963033500011e-08)}
+LOG10_E = {"double": (0.4342944819032518, 1.098319650216765e-17), "float": (0.4342944920063019, -1.0103049952192578e-08)}
+# The first part has few enough bits (40, float: 15) that its product with an exponent is exact.
+LOG10_2 = {"double": (0.3010299956640665, -8.532344317057107e-14), "float": (0.301025390625, 4.605039066518657e-06)}
+
+SQRT_HALF_BITS = {"double": 0x3FE6A09E667F3BCD, "float": 0x3F3504F3}
+ONE_BITS = {"double": 0x3FF0000000000000, "float": 0x3F800000}
+SMALLEST_NORMAL = {"double": 2.0**-1022, "float": 2.0**-126}
+# Subnormal numbers are multiplied by two to this power.
+LIFT = {"double": 54.0, "float": 25.0}
 
 
-def split_binary(b: Builder, u: Value, offset: float = 0.0) -> tuple[Value, Value, Value]:
-    """u = 2^k m with m in [sqrt(1/2), sqrt(2)): m, k + offset as a float, and the bits of 2^k above bit 52 (of a normal u > 0)."""
-    shifted = b.bits(u) + (ONE_BITS - SQRT_HALF_BITS)
-    m = b.from_bits((shifted & FRACTION_MASK) + SQRT_HALF_BITS)
-    biased = shifted >> 52
-    k = b.from_bits(biased | TWO_52_BITS) - (TWO_52 + 1023.0 - offset)
-    return m, k, biased
+def integer_to_float(b: Builder, x: Value, kind: str, offset: float) -> Value:
+    """x - offset for small x >= 0: put into the fraction of 2^52 (float: 2^23), an integer is converted."""
+    fraction, bias = FRACTION_BITS[kind], EXPONENT_BIAS[kind]
+    return b.from_bits(x | ((bias + fraction) << fraction)) - (2.0**fraction + offset)
+
+
+def lift_subnormal(b: Builder, x: Value) -> Pair:
+    """(x 2^j, j) with j = 0 for normal x."""
+    subnormal = x < SMALLEST_NORMAL[x.kind]
+    lift = LIFT[x.kind]
+    return x * b.select(subnormal, 2.0**lift, 1.0, x.kind), b.select(subnormal, lift, 0.0, x.kind)
+
+
+def split_binary(b: Builder, u: Value) -> tuple[Value, Value, Value]:
+    """u = 2^k m with m in [sqrt(1/2), sqrt(2)): m, k as a float, and k + bias; u is normal and positive."""
+    kind, fraction = u.kind, FRACTION_BITS[u.kind]
+    shifted = b.bits(u) + (ONE_BITS[kind] - SQRT_HALF_BITS[kind])
+    m = b.from_bits((shifted & ((1 << fraction) - 1)) + SQRT_HALF_BITS[kind])
+    biased = shifted >> fraction
+    return m, integer_to_float(b, biased, kind, EXPONENT_BIAS[kind]), biased
 
 
 def log_of_split(b: Builder, f: Value, k: Value, correction: Value | None = None) -> Value:
     """k ln 2 + log(1 + f) + correction."""
+    kind = f.kind
     half_square = (f * 0.5) * f
     s = f / (f + 2.0)
     z = s * s
-    series = b.fma(z, b.polynomial(z, ATANH), half_square)
-    small = k * LN2_LOW if correction is None else b.fma(k, LN2_LOW, correction)
-    return b.fma(k, LN2, f - (half_square - b.fma(s, series, small)))
+    series = b.fma(z, b.polynomial(z, ATANH[kind]), half_square)
+    small = k * LN2_LOW[kind] if correction is None else b.fma(k, LN2_LOW[kind], correction)
+    return b.fma(k, LN2[kind], f - (half_square - b.fma(s, series, small)))
 
 
 def at_the_edges(b: Builder, u: Value, result: Value) -> Value:
     """The logarithm of zero, infinity, negative numbers and NaN."""
-    infinity = float("inf")
-    bounded = b.select(u < infinity, result, u)
-    return b.select(u > 0.0, bounded, b.select(u.equals(0.0), -infinity, float("nan")))
+    bounded = b.select(u < INFINITY, result, u)
+    return b.select(u > 0.0, bounded, b.select(u.equals(0.0), -INFINITY, float("nan"), u.kind))
 
 
 def log(b: Builder, x: Value) -> Value:
-    subnormal = x < 2.0**-1022
-    u = x * b.select(subnormal, 2.0**54, 1.0)
+    u, lift = lift_subnormal(b, x)
     m, k, _ = split_binary(b, u)
-    k = k - b.select(subnormal, 54.0, 0.0)
-    return at_the_edges(b, x, log_of_split(b, m - 1.0, k))
+    return at_the_edges(b, x, log_of_split(b, m - 1.0, k - lift))
 
 
 def log1p_of_pair(b: Builder, high: Value, low: Value | None = None, offset: Value | None = None) -> Value:
     """log(1 + high + low) + offset ln 2 for finite 1 + high >= 2^-54; |low| is at most a few ulp of high."""
-    u, u_low = b.two_sum(b.constant("double", 1.0), high)
+    u, u_low = b.two_sum(b.constant(high.kind, 1.0), high)
     if low is not None:
         u_low = u_low + low
     m, k, biased = split_binary(b, u)
-    # f + f_low = (u + u_low) 2^-k - 1. The factor 1/2 keeps k = 1024 in range.
-    inverse = b.from_bits((2047 - biased) << 52) * 0.5
+    # f + f_low = (u + u_low) 2^-k - 1. The factor 1/2 keeps the greatest k in range.
+    inverse = b.from_bits((2 * EXPONENT_BIAS[u.kind] + 1 - biased) << FRACTION_BITS[u.kind]) * 0.5
     f, f_low = b.fast_two_sum(m - 1.0, u_low * inverse)
     if offset is not None:
         k = k + offset
@@ -80,33 +104,24 @@ def log1p_of_pair(b: Builder, high: Value, low: Value | None = None, offset: Val
 
 
 def log1p(b: Builder, x: Value) -> Value:
-    infinity = float("inf")
     # The result has the sign of x; the sum alone would turn -0 into +0.
     result = b.copysign(log1p_of_pair(b, x), x)
-    bounded = b.select(x < infinity, result, x)
-    return b.select(x > -1.0, bounded, b.select(x.equals(-1.0), -infinity, float("nan")))
-
-
-LOG2_E = (1.4426950408889634, 2.0355273740931033e-17)
-LOG10_E = (0.4342944819032518, 1.098319650216765e-17)
-# The first part has 40 bits, so that its product with an exponent is exact.
-LOG10_2 = (0.3010299956640665, -8.532344317057107e-14)
+    bounded = b.select(x < INFINITY, result, x)
+    return b.select(x > -1.0, bounded, b.select(x.equals(-1.0), -INFINITY, float("nan"), x.kind))
 
 
 def _log_in_base(b: Builder, x: Value, factor: tuple[float, float], unit: tuple[float, float]) -> Value:
     """k * unit + log(m) * factor, both constants in two parts and log(m) as an unevaluated sum."""
-    subnormal = x < 2.0**-1022
-    m, k, _ = split_binary(b, x * b.select(subnormal, 2.0**54, 1.0))
-    k = k - b.select(subnormal, 54.0, 0.0)
-    f = m - 1.0
-    half = f * 0.5
-    half_square, half_square_low = b.two_product(half, f)
+    u, lift = lift_subnormal(b, x)
+    m, k, _ = split_binary(b, u)
+    k, f = k - lift, m - 1.0
+    half_square, half_square_low = b.two_product(f * 0.5, f)
     s = f / (f + 2.0)
     z = s * s
-    series = b.fma(z, b.polynomial(z, ATANH), half_square)
+    series = b.fma(z, b.polynomial(z, ATANH[x.kind]), half_square)
     high, low = b.fast_two_sum(f, -half_square)
     low = low + b.fma(s, series, -half_square_low)
-    product, product_low = b.two_product(high, b.constant("double", factor[0]))
+    product, product_low = b.two_product(high, b.constant(x.kind, factor[0]))
     product_low = b.fma(low, factor[0], b.fma(high, factor[1], product_low))
     total, total_low = b.fast_two_sum(k * unit[0], product)
     rest = total_low + product_low if unit[1] == 0.0 else b.fma(k, unit[1], total_low + product_low)
@@ -114,17 +129,18 @@ def _log_in_base(b: Builder, x: Value, factor: tuple[float, float], unit: tuple[
 
 
 def log2(b: Builder, x: Value) -> Value:
-    return _log_in_base(b, x, LOG2_E, (1.0, 0.0))
+    return _log_in_base(b, x, LOG2_E[x.kind], (1.0, 0.0))
 
 
 def log10(b: Builder, x: Value) -> Value:
-    return _log_in_base(b, x, LOG10_E, LOG10_2)
+    return _log_in_base(b, x, LOG10_E[x.kind], LOG10_2[x.kind])
 
 
 def logaddexp(b: Builder, x: Value, y: Value) -> Value:
     """log(exp(x) + exp(y)) = max + log1p(exp(-|x - y|)), the difference without rounding error.
 
-    Where max and the logarithm cancel (the result is much smaller than 1 and max lies in (-ln 2, 0)), the bound is absolute: 2^-53.
+    Where max and the logarithm cancel (the result is much smaller than 1 and max lies in (-ln 2, 0)), the bound is absolute: 2^-53
+    (float: 2^-24).
     """
     largest = b.select(x > y, x, y)
     smallest = b.select(x > y, y, x)

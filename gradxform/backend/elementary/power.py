@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from gradxform.backend.elementary.builder import Builder, Pair, Value, rounding_shift
 from gradxform.backend.elementary.exponential import LN2, LN2_LOW, exp
-from gradxform.backend.elementary.logarithm import FRACTION_MASK, ONE_BITS, TWO_52, TWO_52_BITS, split_binary
+from gradxform.backend.elementary.logarithm import ONE_BITS, integer_to_float, lift_subnormal, log, split_binary
 
 INFINITY = float("inf")
 TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
@@ -30,10 +30,9 @@ ATANH_TAIL = (
 
 def log_pair(b: Builder, x: Value) -> Pair:
     """log(x) = high + low for finite x > 0."""
-    subnormal = x < 2.0**-1022
-    m, k, _ = split_binary(b, x * b.select(subnormal, 2.0**54, 1.0))
-    k = k - b.select(subnormal, 54.0, 0.0)
-    f = m - 1.0
+    u, lift = lift_subnormal(b, x)
+    m, k, _ = split_binary(b, u)
+    k, f = k - lift, m - 1.0
     whole, whole_low = b.fast_two_sum(b.constant("double", 2.0), f)
     inverse = 1.0 / whole
     s = f * inverse
@@ -47,9 +46,9 @@ def log_pair(b: Builder, x: Value) -> Pair:
     cube_low = b.fma(s, square_low, b.fma(s_low, square, cube_low))
     high, low = b.fast_two_sum(s + s, cube)
     low = low + b.fma(s_low, 2.0, cube_low)
-    whole_k, whole_k_low = b.two_product(k, b.constant("double", LN2))
+    whole_k, whole_k_low = b.two_product(k, b.constant("double", LN2["double"]))
     total, total_low = b.fast_two_sum(whole_k, high)
-    return total, (total_low + low) + b.fma(k, LN2_LOW, whole_k_low)
+    return total, (total_low + low) + b.fma(k, LN2_LOW["double"], whole_k_low)
 
 
 def pow(b: Builder, x: Value, y: Value) -> Value:  # noqa: A001 - the name of the function that is expanded
@@ -60,7 +59,18 @@ def pow(b: Builder, x: Value, y: Value) -> Value:  # noqa: A001 - the name of th
     exponent_low = b.fma(y, low, b.fma(y, high, -exponent))
     # Also replaces the NaN that infinities leave in the low part.
     exponent_low = b.select(b.magnitude(exponent) < 1000.0, exponent_low, 0.0)
-    result = exp(b, exponent, exponent_low)
+    return _with_special_powers(b, x, y, exp(b, exponent, exponent_low))
+
+
+def pow_float(b: Builder, x: Value, y: Value) -> Value:
+    """The same for float32, in plain float64 arithmetic: its 29 spare bits absorb the factor of at most 104."""
+    base, exponent = b.convert("fpext", x, "double"), b.convert("fpext", y, "double")
+    result = exp(b, exponent * log(b, b.magnitude(base)))
+    return b.convert("fptrunc", _with_special_powers(b, base, exponent, result), "float")
+
+
+def _with_special_powers(b: Builder, x: Value, y: Value, result: Value) -> Value:
+    """|x|^y with the sign of x^y, and the cases in which C99 wants 1 or NaN."""
     integral = b.intrinsic("trunc", y).equals(y)
     half = y * 0.5
     odd = integral & b.intrinsic("trunc", half).differs(half)
@@ -78,11 +88,10 @@ CBRT_HALF = 0.7937005259840998
 
 def cbrt(b: Builder, x: Value) -> Value:
     size = b.magnitude(x)
-    subnormal = size < 2.0**-1022
-    raw = b.bits(size * b.select(subnormal, 2.0**54, 1.0))
-    m = b.from_bits((raw & FRACTION_MASK) | ONE_BITS)
-    k = b.from_bits((raw >> 52) | TWO_52_BITS) - (TWO_52 + 1023.0)
-    k = k - b.select(subnormal, 54.0, 0.0)
+    u, lift = lift_subnormal(b, size)
+    raw = b.bits(u)
+    m = b.from_bits((raw & ((1 << 52) - 1)) | ONE_BITS["double"])
+    k = integer_to_float(b, raw >> 52, "double", 1023.0) - lift
     shift = rounding_shift("double")
     shifted = b.fma(k, 1.0 / 3.0, shift)
     third = shifted - shift

@@ -1,0 +1,208 @@
+"""Long bodies -> parts of bounded size, each a function of its own: LLVM's time must grow linearly with the program.
+
+Values that cross from one part to a later one go through memory. In a loop the parts run over blocks of iterations,
+so that each part is again a loop that vectorises:
+
+    for i in 0 .. n: { long body }
+    ->  for b in 0 .. n / 32: { part: for i in block b: {...} ; part: for i in block b: {...} }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+
+from gradxform.dtypes import DType, int64
+from gradxform.loopir.expression import (
+    ZERO,
+    Apply,
+    Constant,
+    Expression,
+    Load,
+    Symbol,
+    axis,
+    index_add,
+    index_mul,
+    integer,
+    substitute,
+)
+from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Nest, Part, Statement, Store
+
+#: Statements per part, and from how many on a body is split.
+PART_STATEMENTS = 300
+SPLIT_STATEMENTS = 600
+#: Bytes of the values that cross, per block; a block has 8 to 64 iterations.
+BLOCK_BYTES = 256 * 1024
+
+
+def split_kernel(kernel: Kernel) -> Kernel:
+    """The kernel with long bodies split; the same object if there are none."""
+    if all(weight(nest.body) <= SPLIT_STATEMENTS for nest in kernel.nests):
+        return kernel
+    numbers = count()
+    return replace(kernel, nests=tuple([_split_nest(nest, numbers) for nest in kernel.nests]))
+
+
+def weight(statements: Sequence[Statement]) -> int:
+    """How many statements there are, inner ones included."""
+    return sum(1 + (weight(s.body) if isinstance(s, (For, Part)) else 0) for s in statements)
+
+
+def _split_nest(nest: Nest, numbers: count[int]) -> Nest:
+    if weight(nest.body) <= SPLIT_STATEMENTS:
+        return nest
+    buffers: list[Buffer] = []
+    body = _split(nest.body, numbers, buffers)
+    return replace(nest, body=tuple(body), locals=(*nest.locals, *buffers))
+
+
+def _split(statements: Sequence[Statement], numbers: count[int], buffers: list[Buffer]) -> list[Statement]:
+    """Split what is long in a list of statements that runs as a whole."""
+    inner: list[Statement] = []
+    for statement in statements:
+        if isinstance(statement, For) and weight(statement.body) > SPLIT_STATEMENTS:
+            if not statement.ordered and not any(isinstance(s, For) for s in statement.body):
+                inner.append(_blocked(statement, numbers, buffers))
+            else:
+                inner.append(replace(statement, body=tuple(_split(statement.body, numbers, buffers))))
+        else:
+            inner.append(statement)
+    if sum(not isinstance(s, For) for s in inner) <= SPLIT_STATEMENTS:
+        return inner
+    groups = _groups(inner)
+    crossing = _crossing(groups)
+    homes = _homes(crossing, (), numbers, buffers)
+    return [Part(tuple(_rewritten(group, homes, ()))) for group in groups]
+
+
+def _blocked(loop: For, numbers: count[int], buffers: list[Buffer]) -> For:
+    groups = _groups(loop.body)
+    crossing = _crossing(groups)
+    size = 64
+    while size > 8 and size * 8 * len(crossing) > BLOCK_BYTES:
+        size //= 2
+    homes = _homes(crossing, (size,), numbers, buffers)
+    number = next(numbers)
+    extent = loop.symbol.extent
+    block = axis(f"b{number}", max(1, -(-extent // size)) if extent > 0 else 1)
+    start = index_add(loop.begin, index_mul(block, size))
+    end = Apply("minimum", (index_add(start, integer(size)), loop.end), int64)
+    lane = index_add(loop.symbol, Apply("mul", (start, integer(-1)), int64))
+    parts = [Part((replace(loop, begin=start, end=end, body=tuple(_rewritten(group, homes, (lane,)))),))
+             for group in groups]
+    length = index_add(loop.end, index_mul(loop.begin, -1))
+    blocks = Apply("floor_divide", (index_add(length, integer(size - 1)), integer(size)), int64)
+    known_blocks = integer(block.extent) if isinstance(loop.end, Constant) and loop.begin is ZERO else blocks
+    return For(block, ZERO, known_blocks, tuple(parts))
+
+
+def _groups(statements: Sequence[Statement]) -> list[list[Statement]]:
+    groups: list[list[Statement]] = [[]]
+    filled = 0
+    for statement in statements:
+        size = weight([statement])
+        if groups[-1] and filled + size > PART_STATEMENTS:
+            groups.append([])
+            filled = 0
+        groups[-1].append(statement)
+        filled += size
+    return groups
+
+
+def _crossing(groups: Sequence[Sequence[Statement]]) -> list[Symbol]:
+    """Symbols bound in one group and used in a later one, in order of definition."""
+    defined: dict[Symbol, int] = {}
+    found: dict[Symbol, None] = {}
+
+    def visit(expression: Expression, position: int) -> None:
+        stack = [expression]
+        while stack:
+            part = stack.pop()
+            if isinstance(part, Symbol):
+                if defined.get(part, position) != position:
+                    found[part] = None
+            elif isinstance(part, Load):
+                stack.extend(part.index)
+            elif isinstance(part, Apply):
+                stack.extend(part.operands)
+
+    def walk(statements: Sequence[Statement], position: int, outermost: bool) -> None:
+        for statement in statements:
+            if isinstance(statement, Let):
+                visit(statement.value, position)
+                if outermost:
+                    defined[statement.symbol] = position
+            elif isinstance(statement, (Store, Accumulate)):
+                for part in (*statement.index, statement.value):
+                    visit(part, position)
+            elif isinstance(statement, For):
+                visit(statement.begin, position)
+                visit(statement.end, position)
+                walk(statement.body, position, False)
+            elif isinstance(statement, Part):
+                walk(statement.body, position, False)
+
+    for position, group in enumerate(groups):
+        walk(group, position, True)
+    return list(found)
+
+
+def _homes(
+    crossing: Sequence[Symbol], lanes: tuple[int, ...], numbers: count[int], buffers: list[Buffer]
+) -> dict[Symbol, tuple[Buffer, int]]:
+    """A slot of a buffer, one buffer per dtype, for each symbol that crosses."""
+    by_dtype: dict[DType, list[Symbol]] = {}
+    for symbol in crossing:
+        by_dtype.setdefault(symbol.dtype, []).append(symbol)
+    homes: dict[Symbol, tuple[Buffer, int]] = {}
+    for dtype, symbols in by_dtype.items():
+        buffer = Buffer(f"cross{next(numbers)}", dtype, (len(symbols), *lanes), "local")
+        buffers.append(buffer)
+        homes.update({symbol: (buffer, slot) for slot, symbol in enumerate(symbols)})
+    return homes
+
+
+def _rewritten(
+    group: Sequence[Statement], homes: dict[Symbol, tuple[Buffer, int]], lane: tuple[Expression, ...]
+) -> list[Statement]:
+    """The group with loads where it uses what an earlier one has bound, and stores of what a later one uses."""
+    bound: dict[Symbol, None] = {}
+    loaded: dict[Symbol, Symbol] = {}
+    result: list[Statement] = []
+
+    def replace_symbol(part: Expression) -> Expression | None:
+        if isinstance(part, Symbol) and part in homes and part not in bound:
+            local = loaded.get(part)
+            if local is None:
+                buffer, slot = homes[part]
+                local = loaded[part] = Symbol(f"{part.name}.x", part.dtype)
+                result.append(Let(local, Load(buffer, (integer(slot), *lane), part.dtype)))
+            return local
+        return None
+
+    def rewrite(expression: Expression) -> Expression:
+        return substitute(expression, replace_symbol)
+
+    def walk(statement: Statement) -> Statement:
+        if isinstance(statement, Let):
+            return replace(statement, value=rewrite(statement.value))
+        if isinstance(statement, (Store, Accumulate)):
+            return replace(statement, index=tuple(map(rewrite, statement.index)), value=rewrite(statement.value))
+        if isinstance(statement, For):
+            return replace(statement, begin=rewrite(statement.begin), end=rewrite(statement.end),
+                           body=tuple([walk(s) for s in statement.body]))
+        if isinstance(statement, Part):
+            return replace(statement, body=tuple([walk(s) for s in statement.body]))
+        return statement
+
+    for statement in group:
+        # Loads of crossing values are appended by `rewrite` before the statement that needs them.
+        new = walk(statement)
+        result.append(new)
+        if isinstance(new, Let):
+            bound[new.symbol] = None
+            if new.symbol in homes:
+                buffer, slot = homes[new.symbol]
+                result.append(Store(buffer, (integer(slot), *lane), new.symbol))
+    return result
