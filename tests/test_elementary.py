@@ -26,7 +26,6 @@ TOLERANCE = {
     "log2": (2.0, 2.0),
     "log10": (2.0, 2.0),
     "log1p": (1.0, 1.0),
-    # Also 2^-53 absolute: see ABSOLUTE.
     "logaddexp": (2.0, 2.0),
     "sin": (1.0, 1.0),
     "cos": (1.0, 1.0),
@@ -51,6 +50,10 @@ TOLERANCE = {
     "lgamma": (2.0, 1.0),
     "digamma": (2.0, 1.0),
 }
+
+# Where large terms cancel, the error is bounded absolutely: logaddexp near its zeros, lgamma and digamma of negative
+# arguments near theirs. (In float32 the latter two are evaluated in float64.)
+ABSOLUTE = {"logaddexp": (2.0**-55, 2.0**-26), "lgamma": (2.0**-51, 2.0**-51), "digamma": (2.0**-49, 2.0**-49)}
 
 PRECISION = 160
 INFINITY = float("inf")
@@ -127,9 +130,19 @@ def _erfinv(x: Number) -> Number:
 
 
 def _lgamma(x: Number) -> Number:
-    if abs(x) < 1e-30:
-        return -mpmath.log(abs(x))
-    return mpmath.log(abs(mpmath.gamma(x))) if abs(x) < 150 else mpmath.re(mpmath.loggamma(x))
+    if x > 0:
+        return mpmath.loggamma(x)
+    if x == mpmath.floor(x):
+        return mpmath.inf
+    return mpmath.log(mpmath.pi / abs(x * mpmath.sinpi(x))) - mpmath.loggamma(-x)
+
+
+def _digamma(x: Number) -> Number:
+    if x > 0:
+        return mpmath.digamma(x)
+    if x == mpmath.floor(x):
+        return mpmath.nan
+    return mpmath.digamma(1 - x) - mpmath.pi * mpmath.cospi(x) / mpmath.sinpi(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +150,14 @@ class Case:
     """How a function is sampled: the exact reference, and intervals from which arguments are drawn evenly.
 
     positive: whether only positive arguments matter, also among the magnitudes spread evenly over all exponents.
+    zero: whether the value at zero does not depend on its sign.
     """
 
     reference: Reference
     intervals: tuple[tuple[float, float], ...] = ((-3.0, 3.0),)
     positive: bool = False
     largest: float = 1.7e308
-    edges: tuple[float, ...] = ()
+    zero: bool = True
 
 
 CASES = {
@@ -172,8 +186,8 @@ CASES = {
     "erf": Case(mpmath.erf, ((-6.1, 6.1), (-1.1, 1.1)), largest=30.0),
     "erfc": Case(mpmath.erfc, ((-6.0, 28.0), (-1.0, 1.0)), largest=30.0),
     "erfinv": Case(_erfinv, ((-1.0, 1.0), (0.99, 1.0)), largest=1.0),
-    "lgamma": Case(_lgamma, ((0.01, 30.0), (0.9, 2.1)), positive=True),
-    "digamma": Case(mpmath.digamma, ((0.01, 30.0), (1.3, 1.6)), positive=True),
+    "lgamma": Case(_lgamma, ((-20.0, 20.0), (0.5, 2.5), (-3.0, 0.0))),
+    "digamma": Case(_digamma, ((-20.0, 20.0), (1.0, 2.0), (-3.0, 0.0)), zero=False),
     "atan2": Case(_atan2),
     "hypot": Case(lambda x, y: mpmath.sqrt(x * x + y * y)),
     "pow": Case(_pow),
@@ -204,7 +218,7 @@ def arguments(name: str, dtype: str, count: int, seed: int = 20240501) -> tuple[
         parts.append(np.concatenate([multiples, -multiples, [6381956970095103.0 * 2.0**797]]))
     with np.errstate(over="ignore", under="ignore"):
         values = np.concatenate(parts).astype(DTYPE[dtype])
-    return (values[np.isfinite(values) & ((values > 0) | (not case.positive))],)
+    return (values[np.isfinite(values) & ((values > 0) | (not case.positive)) & ((values != 0) | case.zero)],)
 
 
 def _pairs(name: str, dtype: str, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -269,21 +283,12 @@ def _loop(name: str, dtype: str, variant: str) -> str:
     operands = ", ".join(f"{wide} %x{i}" for i in range(arity))
     value = "%flag" if variant == "outside" else "%r"
     widen = "  %flag = zext i1 %r to i8\n" if variant == "outside" else ""
-    return f"""define void @loop.{name}.{variant}({"".join(f"ptr noalias %in{i}, " for i in range(arity))}ptr noalias %out, i64 %n) "prefer-vector-width"="512" {{
-entry:
-  br label %body
-body:
-  %i = phi i64 [0, %entry], [%next, %body]
-{loads}  %r = call {result} @{called}({operands})
-{widen}  %q = getelementptr {"i8" if variant == "outside" else kind}, ptr %out, i64 %i
-  store {stored} {value}, ptr %q, align {1 if variant == "outside" else size}
-  %next = add i64 %i, {lanes}
-  %more = icmp ult i64 %next, %n
-  br i1 %more, label %body, label %end
-end:
-  ret void
-}}
-"""  # noqa: E501 - the text of one definition
+    return f"""define void @loop.{name}.{variant}({"".join(f"ptr noalias %in{i}, " for i in range(arity))}ptr noalias
+    %out, i64 %n) "prefer-vector-width"="512" {{ entry: br label %body body: %i = phi i64 [0, %entry], [%next, %body]
+    {loads}  %r = call {result} @{called}({operands}) {widen}  %q = getelementptr {"i8" if variant == "outside" else
+    kind}, ptr %out, i64 %i store {stored} {value}, ptr %q, align {1 if variant == "outside" else size} %next = add
+    i64 %i, {lanes} %more = icmp ult i64 %next, %n br i1 %more, label %body, label %end end: ret void }} """  # noqa:
+    E501 - the text of one definition
 
 
 class Library:
@@ -337,19 +342,19 @@ def library(dtype: str) -> Library:
 
 @functools.cache
 def _sample(name: str, dtype: str) -> tuple[tuple[np.ndarray, ...], list[Number]]:
-    slow = name in ("lgamma", "digamma", "erfinv")
-    values = arguments(name, dtype, 60 if slow else 300)
+    values = arguments(name, dtype, 150 if name in ("lgamma", "digamma", "erfinv") else 300)
     return values, exact(name, values)
 
 
-def _allowed(name: str, dtype: str, expected: Sequence[Number]) -> np.ndarray:
+def allowed(name: str, dtype: str, values: Sequence[np.ndarray], expected: Sequence[Number]) -> np.ndarray:
     """The tolerance in ulp, point by point."""
-    bound = np.full(len(expected), TOLERANCE[name][0 if dtype == "f64" else 1])
-    if name == "logaddexp":
-        # max + log1p(...) may cancel to anything: the bound is then 2^-53 (float32: 2^-24) absolute.
+    index = 0 if dtype == "f64" else 1
+    bound = np.full(len(expected), TOLERANCE[name][index])
+    if name in ABSOLUTE:
         bits, least, _ = FORMAT[dtype]
-        size = np.array([max(mpmath.frexp(item)[1] - bits, least) for item in expected])
-        bound = np.maximum(bound, 2.0 ** np.minimum(-bits - size.astype(float), 1000.0))
+        unit = [max(mpmath.frexp(item)[1] - bits, least) if mpmath.isfinite(item) else 0 for item in expected]
+        absolute = ABSOLUTE[name][index] * 2.0 ** np.minimum(-np.array(unit, float), 1000.0)
+        bound = np.where((values[0] < 0) | (name == "logaddexp"), np.maximum(bound, absolute), bound)
     return bound
 
 
@@ -369,8 +374,8 @@ def test_accuracy(name: str, dtype: str, variant: str) -> None:
     inside = np.ones(len(errors), bool)
     if variant == "fast" and elementary.roster()[name].guarded:
         inside = ~library(dtype)(name, "outside", *values)
-        assert inside.mean() > 0.5
-    excess = np.where(inside, errors - _allowed(name, dtype, expected), -1.0)
+        assert inside.mean() > 0.25
+    excess = np.where(inside, errors - allowed(name, dtype, values, expected), -1.0)
     worst = int(np.argmax(excess))
     at = [float(item[worst]) for item in values]
     assert excess[worst] <= 0.0, f"{name}({at}) = {measured[worst]!r}: {errors[worst]} ulp"

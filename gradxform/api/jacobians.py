@@ -14,19 +14,17 @@ from gradxform.api.arguments import Argnums, check_differentiable, decorator, in
 from gradxform.api.tracing import Traced, name_of, restore_auxiliary, trace
 from gradxform.core import run
 from gradxform.core.source import user_line
-from gradxform.dtypes import int64, is_float
+from gradxform.dtypes import is_float
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType
 from gradxform.linear import broadcast, transpose, zeros
-from gradxform.primitives import convert, equal, iota, reshape
+from gradxform.primitives import reshape, unit_vectors
 from gradxform.transforms import batch, jvp, pull_back
 
 
 def basis(type: ArrayType) -> Any:
     """The standard basis of arrays of ``type``: shape (size, *shape). The passes know this form and remove it."""
-    size = type.size
-    eye = equal(iota((size, size), int64, 0), iota((size, size), int64, 1))
-    return reshape(convert(eye, type.dtype), (size, *type.shape))
+    return reshape(unit_vectors(type.size, type.dtype), (type.size, *type.shape))
 
 
 def _prepared(purpose: str, fun: Any, argnums: Argnums, has_aux: bool, allow_int: bool, args: Any, kwargs: Any) -> Any:

@@ -182,7 +182,7 @@ _anchor_numbers = itertools.count()
 
 
 def _anchor(keep_alive: object) -> int:
-    """Holds the machine code among the owners, and not what refers to user's objects, out of the garbage collector's reach.
+    """Holds the machine code among the owners, and nothing that refers to users' objects, from outside of all garbage.
 
     Were a callable and its code found to be garbage together, the code would be freed first, and the finalisers of the
     rest of that garbage may still call it.

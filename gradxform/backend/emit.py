@@ -236,14 +236,17 @@ class NestWriter:
 
     def address(self, buffer: Buffer, index: Index, memo: dict[int, str]) -> str:
         pointer = self.pointers[buffer]
-        linear = ""
+        linear, offset = "", 0
         for part, stride in zip(index, buffer.strides, strict=True):
-            if isinstance(part, Constant) and int(part.value) == 0:
+            if isinstance(part, Constant):
+                offset += int(part.value) * stride
                 continue
             term = self.value(part, memo)
             if stride != 1:
                 term = self.temporary(f"mul nsw i64 {term}, {stride}")
             linear = term if not linear else self.temporary(f"add nsw i64 {linear}, {term}")
+        if offset:
+            linear = f"{offset}" if not linear else self.temporary(f"add nsw i64 {linear}, {offset}")
         if not linear:
             return pointer
         return self.temporary(f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {pointer}, i64 {linear}")

@@ -23,13 +23,17 @@ from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, emit_entry, entry
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.nodes import lower_program
 from gradxform.backend.signature import EntrySpec
-from gradxform.backend.split import split_kernel
+from gradxform.backend.split import split_kernel, weight
 from gradxform.backend.symbols import symbol_address
 from gradxform.config import config
 from gradxform.errors import IndexRangeError
 from gradxform.ir import Program
 from gradxform.loopir.checker import check_kernel
 from gradxform.loopir.loops import For, Kernel, Part, Statement
+
+#: Code of more statements than this that runs for fewer nanoseconds is not worth the whole pipeline.
+LONG_STATEMENTS = 1_500
+LONG_WORK = 1_000_000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +52,12 @@ def kernel_of(program: Program) -> Kernel:
 
 
 def tier_of(kernel: Kernel) -> Tier:
-    """Kernels with loops get the whole pipeline; long straight-line code a short one."""
+    """Kernels with loops get the whole pipeline; straight-line code, and long code with little work, a short one."""
     def has_loop(statements: Sequence[Statement]) -> bool:
         return any(isinstance(s, For) or (isinstance(s, Part) and has_loop(s.body)) for s in statements)
 
+    if sum(weight(n.body) for n in kernel.nests) > LONG_STATEMENTS and kernel.work < LONG_WORK:
+        return Tier.STRAIGHT
     return Tier.LOOPS if any(n.chunks or has_loop(n.body) for n in kernel.nests) else Tier.STRAIGHT
 
 

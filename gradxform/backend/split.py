@@ -34,6 +34,7 @@ PART_STATEMENTS = 300
 SPLIT_STATEMENTS = 600
 #: Bytes of the values that cross, per block; a block has 8 to 64 iterations.
 BLOCK_BYTES = 256 * 1024
+MAX_BLOCK = 64
 
 
 def split_kernel(kernel: Kernel) -> Kernel:
@@ -63,7 +64,7 @@ def _split(statements: Sequence[Statement], numbers: count[int], buffers: list[B
     for statement in statements:
         if isinstance(statement, For) and weight(statement.body) > SPLIT_STATEMENTS:
             if not statement.ordered and not any(isinstance(s, For) for s in statement.body):
-                inner.append(_blocked(statement, numbers, buffers))
+                inner += _blocked(statement, numbers, buffers)
             else:
                 inner.append(replace(statement, body=tuple(_split(statement.body, numbers, buffers))))
         else:
@@ -76,25 +77,29 @@ def _split(statements: Sequence[Statement], numbers: count[int], buffers: list[B
     return [Part(tuple(_rewritten(group, homes, ()))) for group in groups]
 
 
-def _blocked(loop: For, numbers: count[int], buffers: list[Buffer]) -> For:
+def _blocked(loop: For, numbers: count[int], buffers: list[Buffer]) -> tuple[Statement, ...]:
     groups = _groups(loop.body)
     crossing = _crossing(groups)
-    size = 64
+    extent = loop.symbol.extent
+    if loop.begin is ZERO and isinstance(loop.end, Constant) and 0 < extent <= MAX_BLOCK:
+        homes = _homes(crossing, (extent,), numbers, buffers)
+        return tuple([Part((replace(loop, body=tuple(_rewritten(group, homes, (loop.symbol,)))),)) for group in groups])
+    size = MAX_BLOCK
     while size > 8 and size * 8 * len(crossing) > BLOCK_BYTES:
         size //= 2
     homes = _homes(crossing, (size,), numbers, buffers)
     number = next(numbers)
-    extent = loop.symbol.extent
     block = axis(f"b{number}", max(1, -(-extent // size)) if extent > 0 else 1)
     start = index_add(loop.begin, index_mul(block, size))
     end = Apply("minimum", (index_add(start, integer(size)), loop.end), int64)
-    lane = index_add(loop.symbol, Apply("mul", (start, integer(-1)), int64))
-    parts = [Part((replace(loop, begin=start, end=end, body=tuple(_rewritten(group, homes, (lane,)))),))
+    lane = Symbol(f"lane{number}", int64)
+    bind_lane = Let(lane, index_add(loop.symbol, Apply("mul", (start, integer(-1)), int64)))
+    parts = [Part((replace(loop, begin=start, end=end, body=(bind_lane, *_rewritten(group, homes, (lane,)))),))
              for group in groups]
     length = index_add(loop.end, index_mul(loop.begin, -1))
     blocks = Apply("floor_divide", (index_add(length, integer(size - 1)), integer(size)), int64)
     known_blocks = integer(block.extent) if isinstance(loop.end, Constant) and loop.begin is ZERO else blocks
-    return For(block, ZERO, known_blocks, tuple(parts))
+    return (For(block, ZERO, known_blocks, tuple(parts)),)
 
 
 def _groups(statements: Sequence[Statement]) -> list[list[Statement]]:

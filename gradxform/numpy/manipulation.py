@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from gradxform import linear
-from gradxform.core import Tracer, dtype_of, shape_of
+from gradxform.core import Tracer, shape_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import concrete
 from gradxform.errors import ArgumentError, ArgumentTypeError, ShapeError
@@ -92,7 +92,8 @@ def expand_dims(a: Any, axis: Any) -> Any:
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
     new = normalize_axes("expand_dims", axis, x.ndim + count)
     old = iter(x.shape)
-    return lift("expand_dims", primitives.reshape(x, tuple(1 if k in new else next(old) for k in range(x.ndim + count))))
+    shape = tuple(1 if k in new else next(old) for k in range(x.ndim + count))
+    return lift("expand_dims", primitives.reshape(x, shape))
 
 
 @traced(np.squeeze)
@@ -234,7 +235,8 @@ def _joined(name: str, arrays: Any, dtype: Any = None) -> list[Any]:
 
 
 @traced(np.concatenate)
-def concatenate(arrays: Any, /, axis: Any = 0, out: None = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+def concatenate(arrays: Any, /, axis: Any = 0, out: None = None, *, dtype: Any = None,
+                casting: str = "same_kind") -> Any:
     """The arrays joined along ``axis``; flattened first if that is None."""
     refuse_out("concatenate", out)
     return _concatenated("concatenate", _joined("concatenate", arrays, dtype), axis)
@@ -346,13 +348,14 @@ def _split(name: str, ary: Any, indices_or_sections: Any, axis: int, even: bool)
         if count <= 0:
             raise ArgumentError(f"{name}: number sections must be larger than 0, got {count}{user_line()}")
         if even and extent % count:
-            raise ArgumentError(f"{name}: array split does not result in an equal division: {extent} in {count}{user_line()}")
+            raise ArgumentError(
+                f"{name}: array split does not result in an equal division: {extent} in {count}{user_line()}")
         each, extra = divmod(extent, count)
         bounds = [k * each + min(k, extra) for k in range(count + 1)]
     else:
         bounds = [0, *static_integers(name, indices_or_sections), extent]
     before = (slice(None),) * position
-    return [get(x, (*before, slice(start, stop))) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [get(x, (*before, slice(start, stop))) for start, stop in pairwise(bounds)]
 
 
 @traced(np.split)
@@ -376,16 +379,16 @@ def hsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
 @traced(np.vsplit)
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """``split`` along the first axis."""
-    return _split("vsplit", _with_rank("vsplit", ary, 2), indices_or_sections, 0, True)
+    return _split("vsplit", with_rank("vsplit", ary, 2), indices_or_sections, 0, True)
 
 
 @traced(np.dsplit)
 def dsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """``split`` along the third axis."""
-    return _split("dsplit", _with_rank("dsplit", ary, 3), indices_or_sections, 2, True)
+    return _split("dsplit", with_rank("dsplit", ary, 3), indices_or_sections, 2, True)
 
 
-def _with_rank(name: str, ary: Any, rank: int) -> Any:
+def with_rank(name: str, ary: Any, rank: int) -> Any:
     x = lift(name, ary)
     if x.ndim < rank:
         raise ShapeError(f"{name} only works on arrays of {rank} or more dimensions, got shape {x.shape}{user_line()}")
@@ -396,106 +399,3 @@ def _with_rank(name: str, ary: Any, rank: int) -> Any:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The slices of ``x`` along ``axis``."""
     return tuple(moveaxis(x, axis, 0))
-
-
-# ----------------------------------------------------------------------------------------------------- repeating
-
-
-@traced(np.tile)
-def tile(A: Any, reps: Any) -> Any:
-    """``A`` repeated so many times along each axis."""
-    x = lift("tile", A)
-    counts = static_integers("tile", reps)
-    rank = max(x.ndim, len(counts))
-    counts = (1,) * (rank - len(counts)) + counts
-    shape = (1,) * (rank - x.ndim) + x.shape
-    spread = tuple(n for pair in zip(counts, shape, strict=True) for n in pair)
-    repeated = linear.broadcast(reshape(x, shape), spread, tuple(range(1, 2 * rank, 2)))
-    return lift("tile", primitives.reshape(repeated, tuple(c * n for c, n in zip(counts, shape, strict=True))))
-
-
-@traced(np.repeat)
-def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
-    """Each element so many times in a row along ``axis`` (flattened if None); ``repeats`` must be known."""
-    x = lift("repeat", a)
-    if axis is None:
-        x, axis = x.ravel(), 0
-    position = normalize_axis("repeat", axis, x.ndim)
-    counts = known_array("repeat (its repeats)", repeats)
-    if counts.ndim == 0:
-        each = int(counts)
-        shape = (*x.shape[: position + 1], each, *x.shape[position + 1:])
-        spread = linear.broadcast(x, shape, tuple(k if k <= position else k + 1 for k in range(x.ndim)))
-        target = tuple(n * each if k == position else n for k, n in enumerate(x.shape))
-        return lift("repeat", primitives.reshape(spread, target))
-    try:
-        chosen = np.repeat(np.arange(x.shape[position]), counts)
-    except ValueError as error:
-        raise ShapeError(f"repeat: {error}{user_line()}") from None
-    return get(x, (*(slice(None),) * position, chosen))
-
-
-@traced(np.resize)
-def resize(a: Any, new_shape: Any) -> Any:
-    """The flattened ``a`` repeated as often as ``new_shape`` takes."""
-    x = lift("resize", a).ravel()
-    target = static_integers("resize", new_shape)
-    size = prod(target)
-    if x.size == 0:
-        return lift("resize", linear.full(target, 0, dtype_of(x)))
-    copies = -(-size // x.size)
-    return reshape(get(tile(x, copies), slice(0, size)), target)
-
-
-# ------------------------------------------------------------------------------------------------------ flipping
-
-
-@traced(np.flip)
-def flip(m: Any, axis: Any = None) -> Any:
-    """``m`` in reversed order along ``axis``, by default along all."""
-    x = lift("flip", m)
-    axes = tuple(sorted(normalize_axes("flip", axis, x.ndim)))
-    return lift("flip", primitives.reverse(x, axes)) if axes else x
-
-
-@traced(np.fliplr)
-def fliplr(m: Any) -> Any:
-    """``m`` reversed along the second axis."""
-    return flip(_with_rank("fliplr", m, 2), 1)
-
-
-@traced(np.flipud)
-def flipud(m: Any) -> Any:
-    """``m`` reversed along the first axis."""
-    return flip(_with_rank("flipud", m, 1), 0)
-
-
-@traced(np.rot90)
-def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
-    """``m`` turned ``k`` times by 90 degrees in the plane of ``axes``, from the first towards the second."""
-    x = lift("rot90", m)
-    first, second = normalize_axes("rot90", tuple(axes), x.ndim)
-    turns = k % 4
-    if turns == 0:
-        return x
-    if turns == 2:
-        return flip(x, (first, second))
-    return swapaxes(flip(x, second), first, second) if turns == 1 else flip(swapaxes(x, first, second), second)
-
-
-@traced(np.roll)
-def roll(a: Any, shift: Any, axis: Any = None) -> Any:
-    """``a`` shifted along ``axis``, what falls off coming in at the other end; ``shift`` must be known."""
-    x = lift("roll", a)
-    shifts = tuple(int(s) for s in np.atleast_1d(known_array("roll (its shift)", shift)))
-    if axis is None:
-        return reshape(roll(x.ravel(), int(np.sum(shifts)), 0), x.shape)
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    for by, along in np.broadcast(shifts, axes):
-        position = normalize_axis("roll", int(along), x.ndim)
-        offset = int(by) % x.shape[position] if x.shape[position] else 0
-        if offset:
-            before = (slice(None),) * position
-            x = _concatenated("roll", [get(x, (*before, slice(-offset, None))), get(x, (*before, slice(None, -offset)))],
-                              position)
-    return x

@@ -91,7 +91,7 @@ from gradxform.primitives.logic import (
     stop_gradient,
 )
 from gradxform.primitives.reductions import argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_prod
-from gradxform.primitives.shape import concatenate, iota, pad, reshape, reverse, slice_array
+from gradxform.primitives.shape import concatenate, iota, pad, reshape, reverse, slice_array, unit_vectors
 from gradxform.primitives.special import digamma, erf, erfc, erfinv, lgamma, logaddexp, polygamma, sigmoid
 
 #: Every primitive by name, in a fixed order.
@@ -111,5 +111,5 @@ __all__ = [
     "maximum", "minimum", "mul", "neg", "not_equal", "pad", "polygamma", "pow", "reciprocal", "reduce_and", "reduce_max",
     "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "remainder", "reshape", "reverse", "right_shift", "rint",
     "rsqrt", "scatter", "select", "sigmoid", "sign", "sin", "sinh", "slice_array", "sqrt", "square", "stop_gradient",
-    "sub", "tan", "tanh", "transpose", "trunc", "zeros",
+    "sub", "tan", "tanh", "transpose", "trunc", "unit_vectors", "zeros",
 ]

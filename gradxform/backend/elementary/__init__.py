@@ -1,7 +1,7 @@
 """Elementary functions as LLVM text: branch-free expansions that inline into loops and vectorise with them.
 
-`roster` lists them, `definitions` and `declarations` give the text that a module needs for a set of requests, `externals` the
-addresses of those few that SciPy computes. The promised accuracy stands in docs/accuracy.md.
+`roster` lists them, `definitions` and `declarations` give the text that a module needs for a set of requests,
+`externals` the addresses of those few that SciPy computes. The promised accuracy stands in docs/accuracy.md.
 """
 
 from __future__ import annotations

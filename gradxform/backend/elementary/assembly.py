@@ -1,8 +1,9 @@
 """From recipes to LLVM text: the four variants of a function, each emitted from the one expansion.
 
-`fast` is always inlined, so that the loop vectoriser sees straight-line arithmetic. `careful` has the same body, and for guarded
-functions a cold branch to the reduction of huge arguments. `vector` takes whole vectors and treats lanes that are outside one by one.
-A float32 function without an expansion of its own evaluates the float64 one and rounds, which is correct to half an ulp and a hair.
+`fast` is always inlined, so that the loop vectoriser sees straight-line arithmetic. `careful` has the same body, and
+for guarded functions a cold branch to the reduction of huge arguments. `vector` takes whole vectors and treats lanes
+that are outside one by one. A float32 function without an expansion of its own evaluates the float64 one and rounds,
+which is correct to half an ulp and a hair.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A few words of LLVM IR: a builder that appends one SSA line per operation.
 
-The expansions of this package are written once, as Python expressions over `Value`, and emitted for any number of lanes: with one
-lane a value is a scalar `double`, with eight an `<8 x double>`. Equal lines are emitted once, so a helper may simply ask again
-for a value that another helper has already computed.
+The expansions of this package are written once, as Python expressions over `Value`, and emitted for any number of
+lanes: with one lane a value is a scalar `double`, with eight an `<8 x double>`. Equal lines are emitted once, so a
+helper may simply ask again for a value that another helper has already computed.
 
 Every operation means what IEEE 754 says, without fast-math flags: the error-free transformations below depend on it.
 """
@@ -247,8 +247,8 @@ class Builder:
     def round_to_integer(self, scaled: Value) -> tuple[Value, Value]:
         """The nearest integer as a float, and the raw bits whose low part is that integer in two's complement.
 
-        Adding 1.5 * 2^52 pushes the fraction out of the significand; it vectorises everywhere, unlike a conversion of double to
-        int64. `scaled` is the argument with the shift already added (usually by a fused multiply-add).
+        Adding 1.5 * 2^52 pushes the fraction out of the significand; it vectorises everywhere, unlike a conversion of
+        double to int64. `scaled` is the argument with the shift already added (usually by a fused multiply-add).
         """
         return scaled - rounding_shift(scaled.kind), self.bits(scaled)
 

@@ -1,11 +1,12 @@
 """erf, erfc and erfinv.
 
-Small arguments: x + x P(x^2). Large ones: erfc(x) = exp(-x^2) u G(t) with u = 1/(x + K), t = A u + B linear in u, after M. M. Shepherd and
-J. G. Laframboise (Math. Comp. 36 (1981) 249), who map the half line to an interval in this way. For erfc the square, the
-exponential, u and the leading coefficient of G are unevaluated sums of two doubles, for the exponential multiplies every error.
+Small arguments: x + x P(x^2). Large ones: erfc(x) = exp(-x^2) u G(t) with u = 1/(x + K), t = A u + B linear in u,
+after M. M. Shepherd and J. G. Laframboise (Math. Comp. 36 (1981) 249), who map the half line to an interval in this
+way. For erfc the square, the exponential, u and the leading coefficient of G are unevaluated sums of two doubles, for
+the exponential multiplies every error.
 
-erfinv: x P(x^2) in the centre; in the tail s G(t) with s = sqrt(-log(1 - |x|)), the argument that M. B. Giles ("Approximating the erfinv
-function", GPU Computing Gems, 2011) recommends, from a logarithm in double-double.
+erfinv: x P(x^2) in the centre; in the tail s G(t) with s = sqrt(-log(1 - |x|)), the argument that M. B. Giles
+("Approximating the erfinv function", GPU Computing Gems, 2011) recommends, from a logarithm in double-double.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ ERF_LARGE = (
     -0.001712324146981497,
     -0.0004968378793615711,
 )
-# erfc(x) exp(x^2) (x + 4) in t = (5.125 - 1.3125 x) / (x + 4), 1/2 <= x <= 28, error below 2^-57.8 relative, and the low part of
-# the first coefficient.
+# erfc(x) exp(x^2) (x + 4) in t = (5.125 - 1.3125 x) / (x + 4), 1/2 <= x <= 28, error below 2^-57.8 relative, and the
+# low part of the first coefficient.
 ERFC_MAP = (4.0, 5.125, 1.3125)
 ERFC_FIRST_LOW = 3.3883507524248356e-17
 ERFC = (

@@ -1,11 +1,13 @@
 """exp, exp2, expm1 and the logistic sigmoid.
 
-x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite, "Software Manual for the Elementary Functions", 1980): n ln 2 is subtracted in
-two parts by fused multiply-adds, the first of which is exact, so r is correct to half a unit in the last place and, where it
-matters, its rounding error is kept as a tail. exp(r) = 1 + r + r^2 q(r), q a minimax polynomial. The result is scaled by 2^n
-in two factors, so that subnormal results round once and overflow gives infinity.
+x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite, "Software Manual for the Elementary Functions", 1980): n ln 2 is
+subtracted in two parts by fused multiply-adds, the first of which is exact, so r is correct to half a unit in the
+last place and, where it matters, its rounding error is kept as a tail. exp(r) = 1 + r + r^2 q(r), q a minimax
+polynomial. The result is scaled by 2^n in two factors, so that subnormal results round once and overflow gives
+infinity.
 
-Every expansion is straight-line and covers the whole domain. Tables are by kind: double and float follow the same steps.
+Every expansion is straight-line and covers the whole domain. Tables are by kind: double and float follow the same
+steps.
 """
 
 from __future__ import annotations
@@ -134,6 +136,13 @@ def exp(b: Builder, x: Value, low: Value | None = None, doublings: int = 0) -> V
     clamped = clamp(b, x, EXP_RANGE[x.kind])
     high, rest, raw = exp_parts(b, clamped, low)
     return scale_by_power(b, high + rest, raw + doublings if doublings else raw)
+
+
+def exp_pair(b: Builder, x: Value, low: Value) -> Pair:
+    """exp(x + low) = high + low to about 2^-56, for x <= 0."""
+    high, rest, raw = exp_parts(b, clamp(b, x, EXP_RANGE[x.kind]), low)
+    total, total_low = b.fast_two_sum(high, rest)
+    return scale_by_power(b, total, raw), scale_by_power(b, total_low, raw)
 
 
 def exp2(b: Builder, x: Value) -> Value:

@@ -1,14 +1,16 @@
 """lgamma and digamma.
 
-For x > 0, lgamma(x) = L(t) + sigma log(p): x is moved by a whole number to 2 + t, |t| <= 1/2, where L(t) = t (c0 + t Q(t)) has its zero
-exactly, and p is the product of the factors in between; the logarithm is a sum of two doubles, so that the zeros at 1 and 2 keep full
-relative accuracy. From 4.5 on it is Stirling's series (DLMF 5.11.1), its tail a minimax polynomial in 1/x^2.
+For x > 0, lgamma(x) = L(t) + sigma log(p): x is moved by a whole number to 2 + t, |t| <= 1/2, where L(t) = t (c0 + t
+Q(t)) has its zero exactly, and p is the product of the factors in between; the logarithm is a sum of two doubles, so
+that the zeros at 1 and 2 keep full relative accuracy. From 4.5 on it is Stirling's series (DLMF 5.11.1), its tail a
+minimax polynomial in 1/x^2.
 
-digamma likewise: (x - x0) P(x) around its zero x0 on [1, 2], with the recurrence psi(x + 1) = psi(x) + 1/x, and the asymptotic series
-(DLMF 5.11.2) from 4 on.
+digamma likewise: (x - x0) P(x) around its zero x0 on [1, 2], with the recurrence psi(x + 1) = psi(x) + 1/x, and the
+asymptotic series (DLMF 5.11.2) from 4 on.
 
-Negative arguments are outside of the straight-line code; there the reflection formulas (DLMF 5.5.3, 5.5.4) serve. Near the zeros between
-negative integers two large terms cancel, and the error is bounded absolutely, by some 2^-52, not relative to the result.
+Negative arguments are outside of the straight-line code; there the reflection formulas (DLMF 5.5.3, 5.5.4) serve.
+Near the zeros between negative integers two large terms cancel, and the error is bounded absolutely, by some 2^-52,
+not relative to the result.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ INFINITY = float("inf")
 PI = (3.141592653589793, 1.2246467991473532e-16)
 LOG_PI = (1.1447298858494002, 1.0265951162707826e-17)
 
-# lgamma(2 + t) / t: the first coefficient, 1 - gamma, in two parts; then (lgamma(2 + t) / t - (1 - gamma)) / t on |t| <= 1/2.
-# Error of lgamma below 2^-59 relative.
+# lgamma(2 + t) / t: the first coefficient, 1 - gamma, in two parts; then (lgamma(2 + t) / t - (1 - gamma)) / t on |t|
+# <= 1/2. Error of lgamma below 2^-59 relative.
 LGAMMA_FIRST = (0.42278433509846713, 4.942915152430645e-18)
 LGAMMA = (
     0.3224670334241132,

@@ -1,9 +1,9 @@
 """Reduction of arguments of any size modulo pi/2, after M. Payne and R. Hanek (SIGNUM Newsletter 18 (1983) 19).
 
-x = M 2^E with an integer M < 2^53. Of 2/pi only the 192 bits from weight 2^(1-E) on are needed: higher ones contribute multiples of
-4 quadrants, lower ones less than 2^-137. The product of M with these bits modulo 2^192 holds the quadrant in its top two bits and
-190 bits of fraction; no double comes closer to a multiple of pi/2 than some 2^-61 (W. Kahan; J.-M. Muller, "Elementary Functions",
-ch. 11), so more than 64 significant bits remain.
+x = M 2^E with an integer M < 2^53. Of 2/pi only the 192 bits from weight 2^(1-E) on are needed: higher ones
+contribute multiples of 4 quadrants, lower ones less than 2^-137. The product of M with these bits modulo 2^192 holds
+the quadrant in its top two bits and 190 bits of fraction; no double comes closer to a multiple of pi/2 than some
+2^-61 (W. Kahan; J.-M. Muller, "Elementary Functions", ch. 11), so more than 64 significant bits remain.
 
 Scalar, and cold: it runs only for lanes that `outside` has picked out.
 """

@@ -1,7 +1,7 @@
 """tanh, sinh, cosh and their inverses.
 
-tanh comes from t = expm1(-2|x|), kept as an unevaluated sum, as -t / (t + 2) with the quotient corrected by its remainder.
-cosh and sinh are A + 1/(4A) and A - 1/(4A) with A = exp(|x|)/2, sinh below 1 an odd minimax polynomial.
+tanh comes from t = expm1(-2|x|), kept as an unevaluated sum, as -t / (t + 2) with the quotient corrected by its
+remainder. cosh and sinh are A + 1/(4A) and A - 1/(4A) with A = exp(|x|)/2, sinh below 1 an odd minimax polynomial.
 The inverses reduce to log1p of an unevaluated sum (W. Kahan, "Branch cuts for complex elementary functions", 1987).
 """
 

@@ -1,9 +1,11 @@
 """asin, acos, atan and atan2.
 
-asin: an odd minimax polynomial for |x| <= 1/2, else pi/2 - 2 asin(sqrt((1 - |x|)/2)), where the square root carries its rounding error.
+asin: an odd minimax polynomial for |x| <= 1/2, else pi/2 - 2 asin(sqrt((1 - |x|)/2)), where the square root carries
+its rounding error.
 
-atan2: with t = a/b, (a - b)/(a + b) or -b/a, whichever lies within tan(pi/8), the angle is 0, pi/4 or pi/2 (and for negative x the
-supplement) plus atan(t); the quotient carries its remainder and the offset its low part, so that only the last addition counts.
+atan2: with t = a/b, (a - b)/(a + b) or -b/a, whichever lies within tan(pi/8), the angle is 0, pi/4 or pi/2 (and for
+negative x the supplement) plus atan(t); the quotient carries its remainder and the offset its low part, so that only
+the last addition counts.
 """
 
 from __future__ import annotations

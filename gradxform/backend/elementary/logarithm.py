@@ -1,8 +1,9 @@
 """log, log1p, log2, log10 and logaddexp.
 
-u = 2^k m with m in [sqrt(1/2), sqrt(2)), f = m - 1, s = f / (2 + f): log(1 + f) = 2 atanh(s) = f - f^2/2 + s (f^2/2 + s^2 R(s^2)),
-R a minimax polynomial (the arrangement of P. T. P. Tang, ACM TOMS 16 (1990) 378, and of the Sun library: the leading terms are exact
-or nearly, so that rounding errors enter only in small ones). log1p carries the rounding error of 1 + x along as a correction.
+u = 2^k m with m in [sqrt(1/2), sqrt(2)), f = m - 1, s = f / (2 + f): log(1 + f) = 2 atanh(s) = f - f^2/2 + s (f^2/2 +
+s^2 R(s^2)), R a minimax polynomial (the arrangement of P. T. P. Tang, ACM TOMS 16 (1990) 378, and of the Sun library:
+the leading terms are exact or nearly, so that rounding errors enter only in small ones). log1p carries the rounding
+error of 1 + x along as a correction.
 
 Straight-line, one division each, no tables.
 """
@@ -10,7 +11,7 @@ Straight-line, one division each, no tables.
 from __future__ import annotations
 
 from gradxform.backend.elementary.builder import EXPONENT_BIAS, FRACTION_BITS, Builder, Pair, Value
-from gradxform.backend.elementary.exponential import LN2, LN2_LOW, exp
+from gradxform.backend.elementary.exponential import LN2, LN2_LOW, exp_pair
 
 INFINITY = float("inf")
 
@@ -66,15 +67,20 @@ def split_binary(b: Builder, u: Value) -> tuple[Value, Value, Value]:
     return m, integer_to_float(b, biased, kind, EXPONENT_BIAS[kind]), biased
 
 
-def log_of_split(b: Builder, f: Value, k: Value, correction: Value | None = None) -> Value:
-    """k ln 2 + log(1 + f) + correction."""
+def log_rest(b: Builder, f: Value, k: Value, correction: Value | None = None) -> Value:
+    """k ln 2 + log(1 + f) + correction, less f and k LN2."""
     kind = f.kind
     half_square = (f * 0.5) * f
     s = f / (f + 2.0)
     z = s * s
     series = b.fma(z, b.polynomial(z, ATANH[kind]), half_square)
     small = k * LN2_LOW[kind] if correction is None else b.fma(k, LN2_LOW[kind], correction)
-    return b.fma(k, LN2[kind], f - (half_square - b.fma(s, series, small)))
+    return b.fma(s, series, small) - half_square
+
+
+def log_of_split(b: Builder, f: Value, k: Value, correction: Value | None = None) -> Value:
+    """k ln 2 + log(1 + f) + correction."""
+    return b.fma(k, LN2[f.kind], f + log_rest(b, f, k, correction))
 
 
 def at_the_edges(b: Builder, u: Value, result: Value) -> Value:
@@ -89,8 +95,8 @@ def log(b: Builder, x: Value) -> Value:
     return at_the_edges(b, x, log_of_split(b, m - 1.0, k - lift))
 
 
-def log1p_of_pair(b: Builder, high: Value, low: Value | None = None, offset: Value | None = None) -> Value:
-    """log(1 + high + low) + offset ln 2 for finite 1 + high >= 2^-54; |low| is at most a few ulp of high."""
+def split_one_plus(b: Builder, high: Value, low: Value | None = None) -> tuple[Value, Value, Value]:
+    """(f, k, correction) for log_of_split to give log(1 + high + low)."""
     u, u_low = b.two_sum(b.constant(high.kind, 1.0), high)
     if low is not None:
         u_low = u_low + low
@@ -98,9 +104,13 @@ def log1p_of_pair(b: Builder, high: Value, low: Value | None = None, offset: Val
     # f + f_low = (u + u_low) 2^-k - 1. The factor 1/2 keeps the greatest k in range.
     inverse = b.from_bits((2 * EXPONENT_BIAS[u.kind] + 1 - biased) << FRACTION_BITS[u.kind]) * 0.5
     f, f_low = b.fast_two_sum(m - 1.0, u_low * inverse)
-    if offset is not None:
-        k = k + offset
-    return log_of_split(b, f, k, b.fma(-f_low, f, f_low))
+    return f, k, b.fma(-f_low, f, f_low)
+
+
+def log1p_of_pair(b: Builder, high: Value, low: Value | None = None, offset: Value | None = None) -> Value:
+    """log(1 + high + low) + offset ln 2 for finite 1 + high >= 2^-54; |low| is at most a few ulp of high."""
+    f, k, correction = split_one_plus(b, high, low)
+    return log_of_split(b, f, k if offset is None else k + offset, correction)
 
 
 def log1p(b: Builder, x: Value) -> Value:
@@ -137,16 +147,21 @@ def log10(b: Builder, x: Value) -> Value:
 
 
 def logaddexp(b: Builder, x: Value, y: Value) -> Value:
-    """log(exp(x) + exp(y)) = max + log1p(exp(-|x - y|)), the difference without rounding error.
+    """log(exp(x) + exp(y)) = max + log1p(exp(-|x - y|)), the difference and the sum without rounding error.
 
-    Where max and the logarithm cancel (the result is much smaller than 1 and max lies in (-ln 2, 0)), the bound is absolute: 2^-53
-    (float: 2^-24).
+    Where max and the logarithm cancel (the result is much smaller than 1 and max lies in (-ln 2, 0)), the bound is
+    absolute: 2^-55 (float: 2^-26).
     """
     largest = b.select(x > y, x, y)
     smallest = b.select(x > y, y, x)
     gap, gap_low = b.two_sum(smallest, -largest)
     equal = x.equals(y)
     gap = b.select(equal, 0.0, gap)
-    # Infinite operands leave NaN in the low part.
-    gap_low = b.select(gap > -1000.0, gap_low, 0.0)
-    return largest + log1p_of_pair(b, exp(b, gap, b.select(equal, 0.0, gap_low)))
+    # Infinite operands leave NaN in the low parts.
+    gap_low = b.select(equal, 0.0, b.select(gap > -1000.0, gap_low, 0.0))
+    f, k, correction = split_one_plus(b, *exp_pair(b, gap, gap_low))
+    # k is 0 or 1 here.
+    high, low = b.fast_two_sum(k * LN2[x.kind], f)
+    low = low + log_rest(b, f, k, correction)
+    total, total_low = b.two_sum(largest, high)
+    return total + b.select(b.magnitude(largest) < INFINITY, total_low + low, 0.0)

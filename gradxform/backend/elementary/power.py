@@ -1,11 +1,12 @@
 """pow, cbrt, rsqrt and hypot.
 
-pow(x, y) = exp(y log|x|) with the logarithm as an unevaluated sum of two doubles good to 2^-65 relative: s = f / (2 + f) with its
-remainder, 2 atanh(s) = 2s + s^3 (2/3 + s^2 Q(s^2)) with the first coefficient and every product above Q in double-double (T. J.
-Dekker, Numer. Math. 18 (1971) 224). The special values are those of C99 Annex F.9.4.4, which NumPy follows.
+pow(x, y) = exp(y log|x|) with the logarithm as an unevaluated sum of two doubles good to 2^-65 relative: s = f / (2 +
+f) with its remainder, 2 atanh(s) = 2s + s^3 (2/3 + s^2 Q(s^2)) with the first coefficient and every product above Q
+in double-double (T. J. Dekker, Numer. Math. 18 (1971) 224). The special values are those of C99 Annex F.9.4.4, which
+NumPy follows.
 
-cbrt: x = 2^(3q) z with z in [1/2, 4); a cubic for m^(-1/3), one step of fourth order without division, and a last Newton correction
-whose residual z - y^3 is formed in double-double.
+cbrt: x = 2^(3q) z with z in [1/2, 4); a cubic for m^(-1/3), one step of fourth order without division, and a last
+Newton correction whose residual z - y^3 is formed in double-double.
 """
 
 from __future__ import annotations

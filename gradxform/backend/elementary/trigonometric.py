@@ -1,13 +1,14 @@
 """sin, cos and tan.
 
-x = n pi/2 + r, |r| <= pi/4. pi/2 is subtracted in three parts by fused multiply-adds (Cody and Waite with FMA; S. Boldo,
-M. Daumas and R.-C. Li, IEEE Trans. Comput. 58 (2009) 1139): the first subtraction is exact, the second is made exact by a
-two-sum, so that r + r_low is right to some 2^-60 relative for |x| <= 2^32 (float: 2^16), however near x lies to a multiple of pi/2. Beyond that
-the argument is `outside` of the straight-line code, and the careful version reduces by M. Payne and R. Hanek's method (SIGNUM
-Newsletter 18 (1983) 19): an integer product with just those bits of 2/pi that matter.
+x = n pi/2 + r, |r| <= pi/4. pi/2 is subtracted in three parts by fused multiply-adds (Cody and Waite with FMA; S.
+Boldo, M. Daumas and R.-C. Li, IEEE Trans. Comput. 58 (2009) 1139): the first subtraction is exact, the second is made
+exact by a two-sum, so that r + r_low is right to some 2^-60 relative for |x| <= 2^32 (float: 2^16), however near x
+lies to a multiple of pi/2. Beyond that the argument is `outside` of the straight-line code, and the careful version
+reduces by M. Payne and R. Hanek's method (SIGNUM Newsletter 18 (1983) 19): an integer product with just those bits of
+2/pi that matter.
 
-sin(r) and cos(r) are both evaluated, and the quadrant selects: sin and cos of one argument then share everything but the
-selection, and the derivative costs next to nothing.
+sin(r) and cos(r) are both evaluated, and the quadrant selects: sin and cos of one argument then share everything but
+the selection, and the derivative costs next to nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from __future__ import annotations
 from gradxform.backend.elementary import huge_argument
 from gradxform.backend.elementary.builder import WIDTH, Builder, Pair, Value, rounding_shift
 
+# The second part must not be negative: reduce relies on it for the sign of zero.
 PI_2 = {
     "double": (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
-    "float": (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
+    "float": (1.570796251296997, 7.549789415861596e-08, 5.390302953474238e-15),
 }
 TWO_OVER_PI = 0.6366197723675814
 LIMIT = {"double": 2.0**32, "float": 2.0**16}

@@ -1,0 +1,1 @@
+"""What several test files share: a writer of random programs, finite differences, the table of tolerances."""
