@@ -82,7 +82,10 @@ def missing(needs: tuple[str, ...]) -> list[str]:
 def environment(settings: Settings, cache: Path) -> dict[str, str]:
     """Give every contender the same number of threads and gradxform a cache directory of this run."""
     threads = str(settings.threads)
-    return os.environ | {
+    # Compiled modules are kept, as they are for every installed package; otherwise an import would be measured with the
+    # compilation of its sources.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | {
         "GRADXFORM_CACHE_DIR": str(cache),
         "GRADXFORM_NUM_THREADS": threads,
         "OMP_NUM_THREADS": threads,

@@ -75,7 +75,7 @@ def main() -> int:
     print("\nthe first order before optimisation:")
     stages = first_order.lower(X)
     print(stages.program)
-    print("\nand after it: the basis of the Jacobian is gone, 3 * x * x is stored on a diagonal:")
+    print("\nand after it: the basis and the arithmetic on it are gone, a select puts the derivatives on the diagonal:")
     print(stages.optimized)
     print("\nall results equal those of the document")
     return 0

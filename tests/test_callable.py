@@ -35,8 +35,6 @@ from gradxform.backend.signature import (
 )
 from gradxform.errors import ArgumentError, ArgumentTypeError
 
-# --------------------------------------------------------------------------------------------------------- the callable
-
 
 def test_chain_tries_all_specialisations() -> None:
     function = Recorder()
@@ -319,8 +317,9 @@ from gradxform.backend import callable as module
 ctypes.PYFUNCTYPE = real
 assert not module.NATIVE_DISPATCH
 
-from tests.test_entry import *
-from tests.test_entry import sized
+import sys
+sys.path.insert(0, "tests")
+from test_callable import *
 function = Recorder()
 assert is_slow(function(1))
 function.link(*sized(1))
@@ -341,7 +340,7 @@ assert is_slow(function(np.ones(1)))
 
 def test_exit_with_linked_functions_is_quiet() -> None:
     script = (
-        "from tests.test_entry import *\nfrom tests.test_entry import sized\nimport builtins\n"
+        "import sys\nsys.path.insert(0, 'tests')\nfrom test_callable import *\nimport builtins\n"
         "function = Recorder(); function.link(*sized(1)); builtins.kept = function\n"
         "cycle = Described('f'); cycle.link(*sized(1)); cycle.values.append(cycle)\n"
         "print(function(np.ones(1)))"

@@ -1,4 +1,4 @@
-"""The elementary functions against mpmath: every variant, on edges and on random samples, within one table of tolerances."""
+"""The elementary functions against mpmath: every variant, on edges and samples, within one table of tolerances."""
 
 from __future__ import annotations
 
@@ -62,12 +62,75 @@ C_TYPE = {"f64": "double", "f32": "float"}
 DTYPE = {"f64": np.float64, "f32": np.float32}
 # Bits of the significand, least and greatest exponent of two.
 FORMAT = {"f64": (53, -1074, 1024), "f32": (24, -149, 128)}
-FINITE_EDGES = (0.0, 2.0**-1074, 3e-310, 2.0**-1022, 1e-300, 1e-160, 1e-30, 1e-8, 0.1, 0.25, 0.5, 0.75, 0.9999999999999999, 1.0,
-                1.0000000000000002, 1.5, 2.0, 3.0, 10.0, 1e5, 2.0**31, 2.0**32, 2.0**33, 1e16, 1e22, 2.0**53, 1e100, 1e155, 1e300,
-                2.0**1023, 1.7976931348623157e308)  # fmt: skip
-THRESHOLDS = (709.0, 709.782712893384, 709.782712893385, 708.39, 710.0, 710.4758600739439, 710.475860073944, 745.13, 745.1332191019411,
-              745.2, 1023.9, 1024.0, 1074.0, 1075.0, 1076.0, 36.7, 37.4, 18.7, 19.1, 22.0, 26.5, 27.2, 27.3, 28.0, 5.9, 6.0, 88.7, 103.9,
-              0.34657, 0.34658, 0.41421356237309503, 2.414213562373095, 0.7071067811865476, 1.4142135623730951)  # fmt: skip
+FINITE_EDGES = (
+    0.0,
+    2.0**-1074,
+    3e-310,
+    2.0**-1022,
+    1e-300,
+    1e-160,
+    1e-30,
+    1e-8,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    0.9999999999999999,
+    1.0,
+    1.0000000000000002,
+    1.5,
+    2.0,
+    3.0,
+    10.0,
+    1e5,
+    2.0**31,
+    2.0**32,
+    2.0**33,
+    1e16,
+    1e22,
+    2.0**53,
+    1e100,
+    1e155,
+    1e300,
+    2.0**1023,
+    1.7976931348623157e308,
+)
+THRESHOLDS = (
+    709.0,
+    709.782712893384,
+    709.782712893385,
+    708.39,
+    710.0,
+    710.4758600739439,
+    710.475860073944,
+    745.13,
+    745.1332191019411,
+    745.2,
+    1023.9,
+    1024.0,
+    1074.0,
+    1075.0,
+    1076.0,
+    36.7,
+    37.4,
+    18.7,
+    19.1,
+    22.0,
+    26.5,
+    27.2,
+    27.3,
+    28.0,
+    5.9,
+    6.0,
+    88.7,
+    103.9,
+    0.34657,
+    0.34658,
+    0.41421356237309503,
+    2.414213562373095,
+    0.7071067811865476,
+    1.4142135623730951,
+)
 SPECIAL = (0.0, -0.0, INFINITY, -INFINITY, float("nan"))
 
 Number = mpmath.mpf
@@ -166,7 +229,7 @@ CASES = {
     "expm1": Case(mpmath.expm1, ((-40.0, 709.7), (-2.0, 2.0), (0.3, 0.45)), largest=760.0),
     "sigmoid": Case(lambda x: 1 / (1 + mpmath.exp(-x)), ((-745.0, 40.0), (-3.0, 3.0)), largest=760.0),
     "log": Case(_real(mpmath.log, lambda x: x > 0), ((0.5, 2.5), (0.99, 1.01)), positive=True),
-    "log2": Case(_real(lambda x: mpmath.log(x) / mpmath.log(2), lambda x: x > 0), ((0.5, 2.5), (0.99, 1.01)), positive=True),
+    "log2": Case(_real(lambda x: mpmath.log(x, 2), lambda x: x > 0), ((0.5, 2.5), (0.99, 1.01)), positive=True),
     "log10": Case(_real(mpmath.log10, lambda x: x > 0), ((0.5, 12.0), (0.99, 1.01)), positive=True),
     "log1p": Case(_log_one_plus, ((-1.0, 3.0), (-0.01, 0.01))),
     "sin": Case(mpmath.sin, ((-10.0, 10.0), (-1e5, 1e5))),
@@ -192,7 +255,7 @@ CASES = {
     "hypot": Case(lambda x, y: mpmath.sqrt(x * x + y * y)),
     "pow": Case(_pow),
     "logaddexp": Case(_logaddexp),
-}  # fmt: skip
+}
 
 
 def _log_uniform(random: np.random.Generator, count: int, largest: float, dtype: str) -> np.ndarray:
@@ -224,17 +287,29 @@ def arguments(name: str, dtype: str, count: int, seed: int = 20240501) -> tuple[
 def _pairs(name: str, dtype: str, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     narrow = dtype == "f32"
     if name == "pow":
-        x = np.concatenate([2.0 ** random.uniform(-10, 10, count), 1 + random.uniform(-1e-3, 1e-3, count),
-                            _log_uniform(random, count, 1.7e308, dtype)])  # fmt: skip
+        x = np.concatenate(
+            [
+                2.0 ** random.uniform(-10, 10, count),
+                1 + random.uniform(-1e-3, 1e-3, count),
+                _log_uniform(random, count, 1.7e308, dtype),
+            ]
+        )
         span = 85.0 if narrow else 707.0
         y = random.uniform(-span, span, x.size) / np.where(x == 1, 1.0, np.log(x.astype(DTYPE[dtype]).astype(float)))
         y[::3] = random.uniform(-3, 3, y[::3].size)
         whole = random.integers(-9, 9, count).astype(float)
         return np.concatenate([x, -random.uniform(0.1, 9.0, count)]), np.concatenate([y, whole])
     if name == "logaddexp":
-        x = np.concatenate([random.uniform(-20, 20, count), random.uniform(-700, 700, count), random.uniform(-1, 0, count)])
-        y = np.concatenate([random.uniform(-20, 20, count), x[count : 2 * count] + random.uniform(-40, 40, count),
-                            random.uniform(-2, 0, count)])  # fmt: skip
+        x = np.concatenate(
+            [random.uniform(-20, 20, count), random.uniform(-700, 700, count), random.uniform(-1, 0, count)]
+        )
+        y = np.concatenate(
+            [
+                random.uniform(-20, 20, count),
+                x[count : 2 * count] + random.uniform(-40, 40, count),
+                random.uniform(-2, 0, count),
+            ]
+        )
         return x, y
     x, y = (_log_uniform(random, 2 * count, 1e300, dtype) * random.choice([-1.0, 1.0], 2 * count) for _ in range(2))
     near = random.uniform(-3, 3, (2, count))
@@ -250,7 +325,7 @@ def exact(name: str, values: Sequence[np.ndarray]) -> list[Number]:
 
 
 def ulps(measured: np.ndarray, expected: Sequence[Number], dtype: str) -> np.ndarray:
-    """The error of each value in units in the last place of the exact one; infinite where NaN or infinity stands wrongly."""
+    """The error of each value in units in the last place of the exact one; infinite where NaN stands wrongly."""
     bits, least, greatest = FORMAT[dtype]
     errors = np.empty(len(expected))
     with mpmath.workprec(PRECISION):
@@ -278,17 +353,29 @@ def _loop(name: str, dtype: str, variant: str) -> str:
     called = elementary.symbol(Request(name, dtype, variant, lanes))  # type: ignore[arg-type]
     result, stored = ("i1", "i8") if variant == "outside" else (wide, wide)
     loads = "".join(
-        f"  %p{i} = getelementptr {kind}, ptr %in{i}, i64 %i\n  %x{i} = load {wide}, ptr %p{i}, align {size}\n" for i in range(arity)
+        f"  %p{i} = getelementptr {kind}, ptr %in{i}, i64 %i\n  %x{i} = load {wide}, ptr %p{i}, align {size}\n"
+        for i in range(arity)
     )
     operands = ", ".join(f"{wide} %x{i}" for i in range(arity))
+    parameters = "".join(f"ptr noalias %in{i}, " for i in range(arity))
     value = "%flag" if variant == "outside" else "%r"
     widen = "  %flag = zext i1 %r to i8\n" if variant == "outside" else ""
-    return f"""define void @loop.{name}.{variant}({"".join(f"ptr noalias %in{i}, " for i in range(arity))}ptr noalias
-    %out, i64 %n) "prefer-vector-width"="512" {{ entry: br label %body body: %i = phi i64 [0, %entry], [%next, %body]
-    {loads}  %r = call {result} @{called}({operands}) {widen}  %q = getelementptr {"i8" if variant == "outside" else
-    kind}, ptr %out, i64 %i store {stored} {value}, ptr %q, align {1 if variant == "outside" else size} %next = add
-    i64 %i, {lanes} %more = icmp ult i64 %next, %n br i1 %more, label %body, label %end end: ret void }} """  # noqa:
-    E501 - the text of one definition
+    element, alignment = ("i8", 1) if variant == "outside" else (kind, size)
+    return f"""define void @loop.{name}.{variant}({parameters}ptr noalias %out, i64 %n) "prefer-vector-width"="512" {{
+entry:
+  br label %body
+body:
+  %i = phi i64 [0, %entry], [%next, %body]
+{loads}  %r = call {result} @{called}({operands})
+{widen}  %q = getelementptr {element}, ptr %out, i64 %i
+  store {stored} {value}, ptr %q, align {alignment}
+  %next = add i64 %i, {lanes}
+  %more = icmp ult i64 %next, %n
+  br i1 %more, label %body, label %end
+end:
+  ret void
+}}
+"""
 
 
 class Library:
@@ -448,14 +535,18 @@ ELSEWHERE = (
 
 
 def _same(measured: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    return (np.isnan(measured) & np.isnan(expected)) | ((measured == expected) & (np.signbit(measured) == np.signbit(expected)))
+    return (np.isnan(measured) & np.isnan(expected)) | (
+        (measured == expected) & (np.signbit(measured) == np.signbit(expected))
+    )
 
 
 @pytest.mark.parametrize("dtype", ("f64", "f32"))
 @pytest.mark.parametrize("name", tuple(AT_SPECIAL))
 def test_special_values(name: str, dtype: str) -> None:
-    points = [*SPECIAL, *(x for other, x, _ in ELSEWHERE if other == name and (dtype == "f64" or float(np.float32(x)) == x))]
-    expected = [*AT_SPECIAL[name], NAN, *(y for other, x, y in ELSEWHERE if other == name and (dtype == "f64" or float(np.float32(x)) == x))]
+    # Only points that are numbers of the dtype.
+    here = [(x, y) for other, x, y in ELSEWHERE if other == name and float(DTYPE[dtype](x)) == x]
+    points = [*SPECIAL, *(x for x, _ in here)]
+    expected = [*AT_SPECIAL[name], NAN, *(y for _, y in here)]
     truth = np.array(expected, DTYPE[dtype])
     for variant in ("careful", "fast", "vector"):
         measured = library(dtype)(name, variant, np.array(points))
@@ -470,7 +561,7 @@ def test_special_values(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ("f64", "f32"))
 @pytest.mark.parametrize("name", ("atan2", "hypot", "pow", "logaddexp"))
 def test_special_pairs(name: str, dtype: str) -> None:
-    """Every pair of special values as NumPy has it: zeros, infinities, NaN and signs exactly, the rest within the tolerance."""
+    """Every pair of special values as NumPy has it: zeros, infinities, NaN and signs exactly, the rest closely."""
     special = np.array([0.0, 1.0, 2.0, 0.5, 3.0, 2.5, 1e30, 1e-30, 2.0**24 - 1, INFINITY], DTYPE[dtype])
     if dtype == "f64":
         special = np.concatenate([special, [1e300, 2.0**-1074, 2.0**53 - 1, 2.0**53, 1.7e308]])

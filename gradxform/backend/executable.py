@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,12 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend import disk_cache
-from gradxform.backend.compile import Loaded, Tier, codegen_identity, compile_text, load
-from gradxform.backend.emit import emit_kernel, imported_symbols
-from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, emit_entry, entry_imports, fingerprint
-from gradxform.backend.nests import build_kernel
-from gradxform.backend.nodes import lower_program
+from gradxform.backend.compile import Loaded, codegen_identity, compile_text, load
+from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, entry_imports, fingerprint
 from gradxform.backend.signature import EntrySpec
-from gradxform.backend.split import split_kernel, weight
 from gradxform.backend.symbols import symbol_address
-from gradxform.config import config
 from gradxform.errors import IndexRangeError
 from gradxform.ir import Program
-from gradxform.loopir.checker import check_kernel
-from gradxform.loopir.loops import For, Kernel, Part, Statement
-
-#: Code of more statements than this that runs for fewer nanoseconds is not worth the whole pipeline.
-LONG_STATEMENTS = 1_500
-LONG_WORK = 1_000_000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,22 +32,6 @@ class Executable:
     address: int
     cell_address: int
     alive: tuple[Any, ...]
-
-
-def kernel_of(program: Program) -> Kernel:
-    """The loops of an optimised program."""
-    kernel = split_kernel(build_kernel(lower_program(program)))
-    return check_kernel(kernel) if config.verify_ir else kernel
-
-
-def tier_of(kernel: Kernel) -> Tier:
-    """Kernels with loops get the whole pipeline; straight-line code, and long code with little work, a short one."""
-    def has_loop(statements: Sequence[Statement]) -> bool:
-        return any(isinstance(s, For) or (isinstance(s, Part) and has_loop(s.body)) for s in statements)
-
-    if sum(weight(n.body) for n in kernel.nests) > LONG_STATEMENTS and kernel.work < LONG_WORK:
-        return Tier.STRAIGHT
-    return Tier.LOOPS if any(n.chunks or has_loop(n.body) for n in kernel.nests) else Tier.STRAIGHT
 
 
 @cache
@@ -74,32 +47,17 @@ def code_fingerprint() -> str:
     return disk_cache.key_of(parts)
 
 
-def _spec_text(spec: EntrySpec) -> str:
-    return repr(spec)
-
-
-def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:
-    """The specification with what the kernel needs: its arena, and whether its work is worth releasing the GIL."""
-    parallel = any(nest.chunks for nest in kernel.nests)
-    release = parallel or kernel.work > config.release_gil_threshold
-    return replace(spec, arena_bytes=kernel.arena_bytes, release_gil=release)
-
-
-def module_text(kernel: Kernel, spec: EntrySpec) -> tuple[str, tuple[str, ...], list[int]]:
-    """The whole module: kernel and entry point; the symbols it imports; the extents of its checked indices."""
-    text, module = emit_kernel(kernel)
-    return f"{text}\n{emit_entry(finish_spec(spec, kernel))}", imported_symbols(module), module.sites
-
-
 def compile_program(
     program: Program, optimise: Callable[[Program], Program], spec: EntrySpec, statics: Mapping[int, object],
     captures: Sequence[np.ndarray[Any, Any]],
 ) -> Executable:
     """Native code for ``program`` behind an entry point of ``spec``, from the disk cache if it is there."""
     key = disk_cache.key_of(
-        ("program", str(program), _spec_text(spec), codegen_identity(), code_fingerprint(), fingerprint()))
+        ("program", str(program), repr(spec), codegen_identity(), code_fingerprint(), fingerprint()))
     entry = disk_cache.get(key)
     if entry is None:
+        from gradxform.backend.generation import kernel_of, module_text, tier_of
+
         kernel = kernel_of(optimise(program))
         text, imports, sites = module_text(kernel, spec)
         object_code = compile_text(text, tier_of(kernel))

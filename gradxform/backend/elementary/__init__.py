@@ -1,7 +1,7 @@
 """Elementary functions as LLVM text: branch-free expansions that inline into loops and vectorise with them.
 
-`roster` lists them, `definitions` and `declarations` give the text that a module needs for a set of requests,
-`externals` the addresses of those few that SciPy computes. The promised accuracy stands in docs/accuracy.md.
+`roster` lists them, `definitions` and `declarations` give the text that a module needs for a set of requests. The
+accuracy that is promised and measured stands in docs/accuracy.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Elementary:
 
     guarded: its fast variant holds only where the variant `outside` returns false.
     cost: the number of instructions of the fast float64 body.
-    external: the name in scipy.special.cython_special of the function that computes it, if it is not our own.
+    external: the name in scipy.special.cython_special of the function that computes it, for want of an own expansion.
     """
 
     name: str
@@ -53,7 +53,7 @@ def _definition(request: Request) -> Definition:
 
 
 def _closure(requests: Iterable[Request]) -> tuple[dict[Request, Definition], bool]:
-    """The definitions of the requests and of all they call, in order of first need; whether huge arguments are reduced."""
+    """The definitions of the requests and of all they call, in order of need; whether huge arguments are reduced."""
     found: dict[Request, Definition] = {}
     pending = list(requests)
     while pending:

@@ -75,7 +75,7 @@ def _arguments(b: Builder, recipe: Recipe, kind: str) -> list[Value]:
 
 
 def _evaluate(b: Builder, recipe: Recipe, dtype: Dtype, double: Expansion, single: Expansion | None) -> Value:
-    """One of the expansions on the function's arguments, those of float32 widened where only a float64 expansion exists."""
+    """One of the expansions, the arguments of float32 widened where only a float64 expansion exists."""
     arguments = _arguments(b, recipe, KIND[dtype])
     if dtype == "f64":
         return double(b, *arguments)

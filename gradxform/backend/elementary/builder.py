@@ -21,7 +21,7 @@ EXPONENT_BIAS = {"double": 1023, "float": 127}
 
 
 def float_text(kind: str, number: float) -> str:
-    """The hexadecimal literal LLVM reads back as exactly this number (a float's literal is that of the equal double)."""
+    """The hexadecimal literal that LLVM reads back as this number; a float's is that of the equal double."""
     if kind == "float":
         number = struct.unpack("<f", struct.pack("<f", number))[0]
     return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"

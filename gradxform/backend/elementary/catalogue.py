@@ -24,9 +24,15 @@ RECIPES = (
     Recipe("log10", 1, logarithm.log10, logarithm.log10),
     Recipe("log1p", 1, logarithm.log1p, logarithm.log1p),
     Recipe("logaddexp", 2, logarithm.logaddexp, logarithm.logaddexp),
-    Recipe("sin", 1, trigonometric.sin, trigonometric.sin, outside=trigonometric.outside, beyond=trigonometric.sin_of_huge),
-    Recipe("cos", 1, trigonometric.cos, trigonometric.cos, outside=trigonometric.outside, beyond=trigonometric.cos_of_huge),
-    Recipe("tan", 1, trigonometric.tan, trigonometric.tan, outside=trigonometric.outside, beyond=trigonometric.tan_of_huge),
+    Recipe(
+        "sin", 1, trigonometric.sin, trigonometric.sin, outside=trigonometric.outside, beyond=trigonometric.sin_of_huge
+    ),
+    Recipe(
+        "cos", 1, trigonometric.cos, trigonometric.cos, outside=trigonometric.outside, beyond=trigonometric.cos_of_huge
+    ),
+    Recipe(
+        "tan", 1, trigonometric.tan, trigonometric.tan, outside=trigonometric.outside, beyond=trigonometric.tan_of_huge
+    ),
     Recipe("asin", 1, inverse_trigonometric.asin),
     Recipe("acos", 1, inverse_trigonometric.acos),
     Recipe("atan", 1, inverse_trigonometric.atan),

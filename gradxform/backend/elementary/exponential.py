@@ -94,7 +94,6 @@ EXP2 = {
 }
 
 
-
 def clamp(b: Builder, x: Value, bounds: tuple[float, float]) -> Value:
     """x within bounds; NaN stays."""
     return b.smaller(bounds[1], b.larger(bounds[0], x))
@@ -122,7 +121,7 @@ def power_of_two(b: Builder, raw: Value, kind: str) -> Value:
 
 
 def exp_parts(b: Builder, x: Value, low: Value | None = None) -> tuple[Value, Value, Value]:
-    """(high, low, raw) with exp(x + low) = (high + low) 2^n for clamped x: 1 + x - n ln 2 without error, and what is left."""
+    """(h, l, raw) with exp(x + low) = (h + l) 2^n for clamped x: 1 + x - n LN2 without error, and what is left."""
     n, raw = split_exponent(b, x, LOG2_E)
     exact = b.fma(n, -LN2[x.kind], x)
     correction = n * -LN2_LOW[x.kind] if low is None else b.fma(n, -LN2_LOW[x.kind], low)

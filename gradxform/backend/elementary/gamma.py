@@ -111,7 +111,9 @@ def _lgamma_pair(b: Builder, x: Value) -> Pair:
     """lgamma(x) = high + low for x > 0; infinities are left to the caller."""
     series = x >= 4.5
     steps = [x >= bound for bound in (0.5, 1.5, 2.5, 3.5)]
-    t = b.select(steps[3], x - 4.0, b.select(steps[2], x - 3.0, b.select(steps[1], x - 2.0, b.select(steps[0], x - 1.0, x))))
+    t = b.select(
+        steps[3], x - 4.0, b.select(steps[2], x - 3.0, b.select(steps[1], x - 2.0, b.select(steps[0], x - 1.0, x)))
+    )
     below = x - 1.0
     upper = b.select(steps[3], below * (x - 2.0), b.select(steps[2], below, 1.0))
     product = b.select(steps[1], upper, b.select(steps[0], x, b.fma(x, x, x)))

@@ -59,7 +59,9 @@ def definition() -> str:
 
     def load(offset: int) -> Value:
         index = word + offset
-        address = b.line("ptr", f"getelementptr inbounds [{len(TWO_OVER_PI)} x i64], ptr @{TABLE}, i64 0, i64 {index.text}")
+        address = b.line(
+            "ptr", f"getelementptr inbounds [{len(TWO_OVER_PI)} x i64], ptr @{TABLE}, i64 0, i64 {index.text}"
+        )
         return b.line("i64", f"load i64, ptr {address.text}")
 
     words = [load(offset) for offset in range(4)]
@@ -116,6 +118,7 @@ def reduce(b: Builder, x: Value) -> tuple[Value, Value, Value]:
     """A call of the function, from scalar code."""
     parts = b.line(RESULT, f"call {RESULT} @{SYMBOL}(double {x.text})")
     first, second, third = (
-        b.line(kind, f"extractvalue {RESULT} {parts.text}, {index}") for index, kind in enumerate(("double", "double", "i64"))
+        b.line(kind, f"extractvalue {RESULT} {parts.text}, {index}")
+        for index, kind in enumerate(("double", "double", "i64"))
     )
     return first, second, third

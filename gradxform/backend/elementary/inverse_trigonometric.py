@@ -52,7 +52,7 @@ ATAN = (
 
 
 def _asin_core(b: Builder, x: Value) -> tuple[Value, Value, Value]:
-    """(r, rest, small): asin(r) = r + rest, where r is |x| if small, else the half-angle's sine (whose low part is in rest)."""
+    """(r, rest, small) with asin(r) = r + rest, where r is |x| if small, else the sine of the half angle."""
     size = b.magnitude(x)
     small = size <= 0.5
     z = b.select(small, size * size, b.fma(size, -0.5, 0.5))

@@ -1,0 +1,51 @@
+"""An optimised program -> the text of its module. Imported only when something is compiled, not on a warm start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gradxform.backend.compile import Tier
+from gradxform.backend.emit import emit_kernel, imported_symbols
+from gradxform.backend.entry import emit_entry
+from gradxform.backend.nests import build_kernel
+from gradxform.backend.nodes import lower_program
+from gradxform.backend.signature import EntrySpec
+from gradxform.backend.split import split_kernel, weight
+from gradxform.config import config
+from gradxform.ir import Program
+from gradxform.loopir.checker import check_kernel
+from gradxform.loopir.loops import For, Kernel, Part, Statement
+
+#: Code of more statements than this that runs for fewer nanoseconds is not worth the whole pipeline.
+LONG_STATEMENTS = 1_500
+LONG_WORK = 1_000_000.0
+
+
+def kernel_of(program: Program) -> Kernel:
+    """The loops of an optimised program."""
+    kernel = split_kernel(build_kernel(lower_program(program)))
+    return check_kernel(kernel) if config.verify_ir else kernel
+
+
+def tier_of(kernel: Kernel) -> Tier:
+    """Kernels with loops get the whole pipeline; straight-line code, and long code with little work, a short one."""
+    def has_loop(statements: Sequence[Statement]) -> bool:
+        return any(isinstance(s, For) or (isinstance(s, Part) and has_loop(s.body)) for s in statements)
+
+    if sum(weight(n.body) for n in kernel.nests) > LONG_STATEMENTS and kernel.work < LONG_WORK:
+        return Tier.STRAIGHT
+    return Tier.LOOPS if any(n.chunks or has_loop(n.body) for n in kernel.nests) else Tier.STRAIGHT
+
+
+def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:
+    """The specification with what the kernel needs: its arena, and whether its work is worth releasing the GIL."""
+    parallel = any(nest.chunks for nest in kernel.nests)
+    release = parallel or kernel.work > config.release_gil_threshold
+    return replace(spec, arena_bytes=kernel.arena_bytes, release_gil=release)
+
+
+def module_text(kernel: Kernel, spec: EntrySpec) -> tuple[str, tuple[str, ...], list[int]]:
+    """The whole module: kernel and entry point; the symbols it imports; the extents of its checked indices."""
+    text, module = emit_kernel(kernel)
+    return f"{text}\n{emit_entry(finish_spec(spec, kernel))}", imported_symbols(module), module.sites
