@@ -95,7 +95,7 @@ def main() -> None:
         kernel = "through float64" if "fpext" in elementary.definitions([Request(name, "f32", "fast")]) else "own"
         lines.append(f"| {name} | {cells[0]} | {cells[1]} | {row.cost} | {kernel} |")
     if options.write:
-        (ROOT / "docs" / "accuracy.md").write_text(HEAD + "\n".join(lines) + "\n" + TAIL, encoding="utf-8")
+        (ROOT / "docs" / "accuracy.md").write_text(HEAD + "\n".join(lines) + "\n" + TAIL + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

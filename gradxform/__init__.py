@@ -9,7 +9,7 @@ these, and a compiler turns the result into one native function.
 np.float64(0.0)
 """
 
-from gradxform import errors, tree
+from gradxform import cache, errors, tree
 from gradxform.api import (
     ShapeDType,
     eval_shape,
@@ -35,6 +35,6 @@ from gradxform.dtypes import float0
 
 __version__ = "0.1.0"
 
-__all__ = ["Array", "ShapeDType", "__version__", "config", "errors", "eval_shape", "float0", "grad", "hessian", "hvp",
+__all__ = ["Array", "ShapeDType", "__version__", "cache", "config", "errors", "eval_shape", "float0", "grad", "hessian", "hvp",
            "jacfwd", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_ir", "make_jaxpr", "stop_gradient",
            "tree", "value_and_grad", "vjp", "vmap"]

@@ -7,13 +7,12 @@ A program, once compiled, is found again by any process whose compiler, CPU and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradxform.backend import disk_cache
+from gradxform.backend import disk_cache, memory_cache
 
-__all__ = ["CacheInfo", "clear", "info", "register_memory_cache"]
+__all__ = ["CacheInfo", "clear", "info"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +38,6 @@ class CacheInfo:
     memory_entries: int
 
 
-@dataclass(frozen=True, slots=True)
-class _MemoryCache:
-    count: Callable[[], int]
-    clear: Callable[[], None]
-
-
-_memory_caches: list[_MemoryCache] = []
-
-
-def register_memory_cache(count: Callable[[], int], clear: Callable[[], None]) -> None:
-    """Have ``info`` and ``clear`` cover one more cache in memory; ``count`` says how many entries it holds."""
-    _memory_caches.append(_MemoryCache(count, clear))
-
-
 def info() -> CacheInfo:
     """Where the caches are, what they hold, and how this process fared with the one on disk.
 
@@ -64,7 +49,7 @@ def info() -> CacheInfo:
     True
     """
     disk = disk_cache.info()
-    memory_entries = sum(cache.count() for cache in _memory_caches)
+    memory_entries = sum(cache.count() for cache in memory_cache.caches)
     return CacheInfo(disk.directory, disk.entries, disk.bytes, disk.hits, disk.misses, disk.limit, memory_entries)
 
 
@@ -77,6 +62,6 @@ def clear() -> int:
     Returns:
         The number of files removed.
     """
-    for cache in _memory_caches:
+    for cache in memory_cache.caches:
         cache.clear()
     return disk_cache.clear()

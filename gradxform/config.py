@@ -34,7 +34,6 @@ class Options:
         num_threads: threads that a parallel loop may use, the calling one included.
         cache_dir: directory of the disk cache; None is the user's cache directory, "" switches the disk cache off.
         cache_bytes: bound on the disk cache's size, in bytes.
-        debug_nans: raise at the first operation that yields a NaN.
         verify_ir: run every checker, LLVM's verifier included, on what is compiled. Slow; for tests and bug reports.
         parallel_threshold: estimated work in nanoseconds from which a loop is split over threads.
         release_gil_threshold: estimated work in nanoseconds from which a call releases the GIL.
@@ -43,7 +42,6 @@ class Options:
     num_threads: int
     cache_dir: str | None
     cache_bytes: int
-    debug_nans: bool
     verify_ir: bool
     parallel_threshold: int
     release_gil_threshold: int
@@ -55,7 +53,6 @@ class OptionChanges(TypedDict, total=False):
     num_threads: int
     cache_dir: str | os.PathLike[str] | None
     cache_bytes: int
-    debug_nans: bool
     verify_ir: bool
     parallel_threshold: int
     release_gil_threshold: int
@@ -177,9 +174,8 @@ def _from_environment() -> Options:
         num_threads=int(threads) if threads else available_cpus(),
         cache_dir=_directory("cache_dir", os.environ.get("GRADXFORM_CACHE_DIR")),
         cache_bytes=1 << 30,
-        debug_nans=False,
         verify_ir=verify in _TRUE,
-        parallel_threshold=100_000,
+        parallel_threshold=50_000,
         release_gil_threshold=20_000,
     )
 
@@ -230,15 +226,6 @@ class Config:
     @cache_bytes.setter
     def cache_bytes(self, value: int) -> None:
         self.update(cache_bytes=value)
-
-    @property
-    def debug_nans(self) -> bool:
-        """Whether the first operation that yields a NaN raises NonFiniteError. Default: False."""
-        return self._options.debug_nans
-
-    @debug_nans.setter
-    def debug_nans(self, value: bool) -> None:
-        self.update(debug_nans=value)
 
     @property
     def verify_ir(self) -> bool:

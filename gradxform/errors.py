@@ -70,7 +70,3 @@ class CheckError(GradxformError, AssertionError):
 
 class CompileError(GradxformError, RuntimeError):
     """The native compiler refused a program: a bug in gradxform, not in user code."""
-
-
-class NonFiniteError(GradxformError, FloatingPointError):
-    """``config.debug_nans`` is set and an operation produced a NaN."""

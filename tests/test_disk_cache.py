@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gradxform import __main__, cache
-from gradxform.backend import disk_cache
+from gradxform.backend import disk_cache, memory_cache
 from gradxform.backend.disk_cache import Entry
 from gradxform.config import config
 
@@ -338,7 +338,7 @@ def test_clear(directory: Path) -> None:
 
 RACE = """
 import sys
-from gradxform.backend import disk_cache
+from gradxform.backend import disk_cache, memory_cache
 from gradxform.backend.disk_cache import Entry
 keys = [disk_cache.key_of([str(index)]) for index in range(4)]
 code = bytes(range(256)) * 200
@@ -379,9 +379,9 @@ def test_another_process_finds_it(directory: Path) -> None:
 
 
 def test_public_info_and_clear_cover_memory_too(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_memory_caches", [])
+    monkeypatch.setattr(memory_cache, "caches", [])
     held = ["one", "two"]
-    cache.register_memory_cache(lambda: len(held), held.clear)
+    memory_cache.register(lambda: len(held), held.clear)
     disk_cache.put(KEY, ENTRY)
     disk_cache.get(KEY)
     state = cache.info()

@@ -544,7 +544,8 @@ def _same(measured: np.ndarray, expected: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", tuple(AT_SPECIAL))
 def test_special_values(name: str, dtype: str) -> None:
     # Only points that are numbers of the dtype.
-    here = [(x, y) for other, x, y in ELSEWHERE if other == name and float(DTYPE[dtype](x)) == x]
+    with np.errstate(over="ignore"):
+        here = [(x, y) for other, x, y in ELSEWHERE if other == name and float(DTYPE[dtype](x)) == x]
     points = [*SPECIAL, *(x for x, _ in here)]
     expected = [*AT_SPECIAL[name], NAN, *(y for _, y in here)]
     truth = np.array(expected, DTYPE[dtype])
@@ -600,9 +601,7 @@ def test_variants_agree(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ("f64", "f32"))
 def test_fast_loops_vectorise(dtype: str) -> None:
     text = library(dtype).text
-    for name, row in elementary.roster().items():
-        if row.external is not None:
-            continue
+    for name in elementary.roster():
         start = text.index(f"@loop.{name}.fast(")
         body = text[start : text.index("\n}", start)]
         assert f" x {C_TYPE[dtype]}>" in body, name

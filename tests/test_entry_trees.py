@@ -30,6 +30,7 @@ from gradxform.backend.signature import (
     OutputLeaf,
     StaticLeaf,
     TupleNode,
+    static_identity,
 )
 
 
@@ -133,6 +134,12 @@ def test_shared_and_self_containing_arguments(identity: Recorder) -> None:
         (0.0, float("0"), -0.0),
         (float("nan"), float("nan"), 1.0),
         ((1, "a"), (1, "".join(["a"])), (1, "b")),
+        ((1, ("a",)), (1, ("".join(["a"]),)), (True, ("a",))),
+        ((1, (0.0,)), (1, (float("0"),)), (1, (-0.0,))),
+        ((float("nan"),), (float("nan"),), (1.0,)),
+        ((1,), (1,), (1, 1)),
+        ((1, 1), (1, 1), (1,)),
+        ((), (), (1,)),
         (None, None, False),
         (np.sin, np.sin, np.cos),
         (len, len, lambda x: 0),
@@ -147,7 +154,9 @@ def test_static_objects(static: object, same: object, different: object) -> None
         result, returned = function(argument, array)
         np.testing.assert_array_equal(result, array)
         assert returned is static
+        assert static_identity(argument) == static_identity(static)
     assert is_slow(function(different, array))
+    assert static_identity(different) != static_identity(static)
 
 
 def test_comparison_that_raises_goes_the_slow_way() -> None:

@@ -11,6 +11,7 @@ import functools
 import gc
 import inspect
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ from gradxform.api.layout import (
 )
 from gradxform.api.lowered import Lowered, optimised
 from gradxform.api.tracing import Traced, as_values, name_of, trace, types_of
+from gradxform.backend import memory_cache
 from gradxform.backend.callable import NativeCallable, NativeEntry
-from gradxform.backend.signature import EntrySpec, Node
+from gradxform.backend.signature import EntrySpec, Node, static_identity
 from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ArgumentTypeError
@@ -59,7 +61,7 @@ class _Request:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        statics = tuple([(type(value), value) for value in self.statics.values()])
+        statics = tuple(map(static_identity, self.statics.values()))
         return self.treedef, self.positional, self.keywords, statics
 
 
@@ -86,6 +88,13 @@ def paused_collection() -> Iterator[None]:
             gc.enable()
 
 
+_all_jitted: weakref.WeakSet[Jitted] = weakref.WeakSet()
+memory_cache.register(
+    lambda: sum(jitted.specialization_count for jitted in _all_jitted),
+    lambda: [jitted.clear_cache() for jitted in list(_all_jitted)] and None,
+)
+
+
 class Jitted(NativeCallable):
     """A function compiled for the dtypes and shapes it is called with. Made by `jit`."""
 
@@ -98,6 +107,7 @@ class Jitted(NativeCallable):
         self._specialisations: dict[Any, _Specialisation] = {}
         self._traces: dict[Any, Traced] = {}
         self._lock = threading.RLock()
+        _all_jitted.add(self)
         functools.update_wrapper(self, fun, updated=())
 
     def __repr__(self) -> str:
@@ -219,7 +229,7 @@ class Jitted(NativeCallable):
         values = as_values(flat, f"jit of {name_of(self._fun)}: an argument")
         statics = [x for i, x in enumerate(args) if self._is_static(i)]
         statics += [kwargs[name] for name in sorted(kwargs) if self._is_static(name)]
-        key = (treedef, tuple(types_of(values)), tuple([(type(x), x) for x in statics]))
+        key = (treedef, tuple(types_of(values)), tuple(map(static_identity, statics)))
         traced = self._traces.get(key)
         if traced is None:
             traced = self._trace(args, kwargs)

@@ -94,6 +94,7 @@ class NestWriter:
         self.checked = False
         self.buffers = [b for b in touched(nest.body) if b.space != "local"]
         self.pointers = {b: f"%{b.name}" for b in (*self.buffers, *nest.locals)}
+        self.twin = False  # whether it runs only when the fast form was outside its range
         self.arguments: list[str] | None = None  # of a part: the symbols that it takes
 
     # ------------------------------------------------------------------------------------------- Sink's methods
@@ -111,11 +112,11 @@ class NestWriter:
     def elementary(self, name: str, dtype: Literal["f64", "f32"]) -> str:
         """The symbol of the form of an elementary function that suits the place of the call."""
         record = roster()[name]
-        if record.external is None and self.variant == "fast" and self.depth > 0:
+        if self.variant == "fast" and self.depth > 0:
             request = Request(name, dtype, "fast")
             if record.guarded:
                 self.module.requests[Request(name, dtype, "outside")] = None
-        elif record.external is None and self.variant == "called" and self.depth > 0:
+        elif self.variant == "called" and self.depth > 0:
             vector = Request(name, dtype, "vector", VECTOR_LANES[dtype])
             request = Request(name, dtype, "careful")
             self.module.requests[vector] = None
@@ -124,11 +125,6 @@ class NestWriter:
             request = Request(name, dtype, "careful")
         self.module.requests[request] = None
         return symbol(request)
-
-    def external(self, name: str) -> str:
-        """The symbol of a function of scipy.special.cython_special."""
-        self.module.imports[f"special:{name}"] = None
-        return f"gx.external.{name}"
 
     # ---------------------------------------------------------------------------------------------- expressions
 
@@ -193,9 +189,12 @@ class NestWriter:
                     f"store i1 {new}, ptr %outside",
                 ]
                 self.guarded = True
+            elif self.variant == "careful":
+                # Cold code: one copy of the function will do.
+                self.lines[position] = f"{line} noinline"
             elif self.variant == "called" and name.count(".") == 1:
                 function, kind = name.split(".")
-                if function in roster() and roster()[function].external is None:
+                if function in roster():
                     record, lanes = roster()[function], VECTOR_LANES[kind]
                     vector = symbol(Request(function, kind, "vector", lanes))  # type: ignore[arg-type]
                     mangled = f"_ZGV_LLVM_N{lanes}{'v' * record.arity}_gx.{name}({vector})"
@@ -336,7 +335,7 @@ class NestWriter:
         """A BLAS call: row-major C = A B is the column-major transpose C' = B' A'."""
         double = statement.result.buffer.dtype.itemsize == 8
         kind, name = ("double", "dgemm") if double else ("float", "sgemm")
-        self.module.imports[f"blas:{name}"] = None
+        self.module.imports[f"gx.blas.{name}"] = None
         self.declare(f"declare void @gx.blas.{name}(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)")
         left, right = _blas_form(statement.left, statement.inner), _blas_form(statement.right, statement.columns)
         slots = {
@@ -403,12 +402,10 @@ class NestWriter:
             tail.append("ret i1 false")
         outlined = self.nest.work > OUTLINE_WORK or self.nest.chunk is not None or self.arguments is not None
         outline = "noinline " if outlined else ""
-        cold = "cold " if self.variant == "careful" and self.nest.repeatable and self.depth == 0 and self.twin else ""
+        cold = "cold minsize optsize " if self.twin else ""
         attributes = f'{outline}{cold}nounwind "prefer-vector-width"="512"'
         body = "\n".join(["start:", *head, *self.lines, *tail])
         return f"define internal i1 @{self.name}({', '.join(parameters)}) {attributes} {{\n{body}\n}}"
-
-    twin = False
 
     def local_buffers(self) -> None:
         if self.nest.chunk is not None and self.arguments is None:
@@ -421,7 +418,7 @@ class NestWriter:
                 element = memory_type(buffer.dtype)
                 self.entry_lines.append(f"{pointer} = alloca [{max(buffer.size, 1)} x {element}], align 64")
             else:
-                self.module.imports["c:malloc"] = self.module.imports["c:free"] = None
+                self.module.imports["gx.c.malloc"] = self.module.imports["gx.c.free"] = None
                 self.declare("declare noalias ptr @gx.c.malloc(i64)")
                 self.declare("declare void @gx.c.free(ptr)")
                 self.entry_lines.append(f"{pointer} = call ptr @gx.c.malloc(i64 {buffer.nbytes})")
@@ -539,7 +536,7 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
             arguments = ", ".join([*(f"ptr {p}" for p in pointers), "ptr %status"])
             lines.append(f"%r{number} = call i1 @{name}({arguments})")
             continue
-        module.imports["parallel"] = None
+        module.imports["gx.parallel"] = None
         module.declarations["declare void @gx.parallel(ptr, ptr, i64)"] = None
         lines.append(f"%context{number} = alloca [{len(pointers) + 1} x ptr]")
         for position, p in enumerate([*pointers, "%status"]):
@@ -554,9 +551,5 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
 
 
 def imported_symbols(module: Module) -> tuple[str, ...]:
-    """The symbols that the kernel's text imports: BLAS, the pool, C's allocator, special functions."""
-    prefixes = {"blas": "gx.blas.", "special": "gx.external.", "c": "gx.c.", "parallel": "gx.parallel"}
-    names = [prefixes[kind] + item for kind, _, item in (name.partition(":") for name in module.imports)]
-    functions = roster()
-    special = [functions[request.name].external for request in module.requests]
-    return tuple(dict.fromkeys([*(f"gx.external.{name}" for name in special if name), *names]))
+    """The symbols that the kernel's text imports: BLAS, C's allocator, the pool of threads."""
+    return tuple(module.imports)

@@ -123,7 +123,8 @@ missing:
 def _static_text() -> str:
     """Is an object the static one or its equal: 1 yes, 0 no, -1 when comparing raised.
 
-    Floats are compared bit by bit: 0.0 == -0.0, but a program specialised on one is wrong for the other.
+    Floats are compared bit by bit and tuples item by item, types included: 0.0 == -0.0 and (1,) == (True,), but a
+    program specialised on one is wrong for the other.
     """
     return f"""define internal i32 @gx.match.static(ptr %object, ptr %static) noinline optnone {{
   %identical = icmp eq ptr %object, %static
@@ -137,7 +138,7 @@ different:
   br i1 %same.type, label %alike, label %no
 alike:
   %is.float = icmp eq ptr %static.type, @gx.type.float
-  br i1 %is.float, label %bits, label %compare
+  br i1 %is.float, label %bits, label %maybe.tuple
 bits:
   %object.value = getelementptr i8, ptr %object, i64 {python_abi.FLOAT_VALUE_OFFSET}
   %object.bits = load i64, ptr %object.value
@@ -145,6 +146,37 @@ bits:
   %static.bits = load i64, ptr %static.value
   %same.bits = icmp eq i64 %object.bits, %static.bits
   br i1 %same.bits, label %yes, label %no
+maybe.tuple:
+  %is.tuple = icmp eq ptr %static.type, @gx.type.tuple
+  br i1 %is.tuple, label %sizes, label %compare
+sizes:
+  %object.size.field = getelementptr i8, ptr %object, i64 {python_abi.SIZE_OFFSET}
+  %object.size = load i64, ptr %object.size.field
+  %static.size.field = getelementptr i8, ptr %static, i64 {python_abi.SIZE_OFFSET}
+  %static.size = load i64, ptr %static.size.field
+  %same.size = icmp eq i64 %object.size, %static.size
+  br i1 %same.size, label %items, label %no
+items:
+  %object.items = getelementptr i8, ptr %object, i64 {python_abi.TUPLE_ITEMS_OFFSET}
+  %static.items = getelementptr i8, ptr %static, i64 {python_abi.TUPLE_ITEMS_OFFSET}
+  br label %loop
+loop:
+  %i = phi i64 [0, %items], [%i.next, %matched]
+  %i.left = icmp slt i64 %i, %static.size
+  br i1 %i.left, label %item, label %yes
+item:
+  %object.item.field = getelementptr ptr, ptr %object.items, i64 %i
+  %object.item = load ptr, ptr %object.item.field
+  %static.item.field = getelementptr ptr, ptr %static.items, i64 %i
+  %static.item = load ptr, ptr %static.item.field
+  %item.answer = call i32 @gx.match.static(ptr %object.item, ptr %static.item)
+  %item.same = icmp eq i32 %item.answer, 1
+  br i1 %item.same, label %matched, label %differs
+matched:
+  %i.next = add i64 %i, 1
+  br label %loop
+differs:
+  ret i32 %item.answer
 compare:
   %equal = call i32 @gx.PyObject_RichCompareBool(ptr %object, ptr %static, i32 2)
   ret i32 %equal
@@ -237,6 +269,7 @@ class ArgumentEmitter:
                 writer.require(writer.equal(f"ptr {name}", writer.object("None")), MISMATCH)
             case StaticLeaf(key):
                 writer.object("type.float")
+                writer.object("type.tuple")
                 writer.function("PyObject_RichCompareBool")
                 match_static = writer.helper("match.static", _static_text())
                 answer = writer.value(f"call i32 {match_static}(ptr {name}, ptr {writer.object(f'static.{key}')})")

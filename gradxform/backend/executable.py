@@ -21,6 +21,7 @@ from gradxform.backend.compile import Loaded, codegen_identity, compile_text, lo
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, entry_imports, fingerprint
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.symbols import symbol_address
+from gradxform.config import config
 from gradxform.errors import IndexRangeError
 from gradxform.ir import Program
 
@@ -52,8 +53,9 @@ def compile_program(
     captures: Sequence[np.ndarray[Any, Any]],
 ) -> Executable:
     """Native code for ``program`` behind an entry point of ``spec``, from the disk cache if it is there."""
+    options = f"{config.parallel_threshold} {config.release_gil_threshold}"
     key = disk_cache.key_of(
-        ("program", str(program), repr(spec), codegen_identity(), code_fingerprint(), fingerprint()))
+        ("program", str(program), repr(spec), options, codegen_identity(), code_fingerprint(), fingerprint()))
     entry = disk_cache.get(key)
     if entry is None:
         from gradxform.backend.generation import kernel_of, module_text, tier_of

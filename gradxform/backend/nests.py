@@ -16,6 +16,7 @@ import numpy as np
 
 from gradxform.backend.nodes import Node, NodeGraph, Product, Side
 from gradxform.backend.schedule import Group, partition
+from gradxform.config import config
 from gradxform.dtypes import DType, int64
 from gradxform.ir import Var
 from gradxform.loopir.expression import (
@@ -46,8 +47,7 @@ from gradxform.loopir.loops import (
     Store,
 )
 
-#: Estimated nanoseconds of work from which a loop is cut into chunks, and that one chunk should hold.
-PARALLEL_WORK = 40_000.0
+#: Estimated nanoseconds of work that one chunk should hold; see also config.parallel_threshold.
 CHUNK_WORK = 20_000.0
 MAX_CHUNKS = 64
 #: Partial results of all chunks of one reduction may take this many bytes.
@@ -345,7 +345,7 @@ class Nests:
             if group.extent is None:
                 body: Sequence[Statement] = self.straight(group)
                 nests.append(Nest(tuple(body), tuple(self.locals), repeatable=False, work=work))
-            elif work >= PARALLEL_WORK and not group.ordered and group.extent > 1:
+            elif work >= config.parallel_threshold and not group.ordered and group.extent > 1:
                 nests += self.chunked(group, work)
             else:
                 body = self.loop(group, 0)

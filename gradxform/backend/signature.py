@@ -10,6 +10,7 @@ arguments, then keyword arguments in the order of the specification, children of
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -44,6 +45,19 @@ def _checked_shape(shape: tuple[int, ...]) -> None:
 def _interned(key: Hashable) -> Hashable:
     """The string object that Python code's own constants are, so that the emitted comparison ends at identity."""
     return sys.intern(key) if type(key) is str else key
+
+
+def static_identity(value: Hashable) -> Hashable:
+    """A key that two static objects share just when a `StaticLeaf` for one takes the other.
+
+    They must be of the same type and equal; floats have the same bits, so that 0.0 and -0.0 are two values and a NaN is
+    one, and tuples have items of which the same holds, so that (1,) is not (True,).
+    """
+    if type(value) is float:
+        return float, struct.pack("=d", value)
+    if type(value) is tuple:
+        return tuple, tuple(map(static_identity, value))
+    return type(value), value
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,7 @@ class StaticLeaf:
     """The object of this key among the static objects, or one of the same type that equals it. The kernel does not see
     it.
 
-    Floats are compared bit by bit, so that 0.0 and -0.0 are two values and a NaN equals itself.
+    What equals is finer than ``==``, as `static_identity` says.
     """
 
     key: int

@@ -9,7 +9,7 @@ from functools import cache
 
 @cache
 def symbol_address(symbol: str) -> int:
-    """The address of ``gx.blas.NAME``, ``gx.external.NAME`` (scipy.special), ``gx.c.NAME`` or ``gx.parallel``."""
+    """The address of ``gx.blas.NAME`` (SciPy's), ``gx.c.NAME`` (the C library's) or ``gx.parallel`` (the pool's)."""
     if symbol == "gx.parallel":
         from gradxform.backend.threads import parallel_address
 
@@ -17,8 +17,6 @@ def symbol_address(symbol: str) -> int:
     _, kind, name = symbol.split(".", 2)
     if kind == "blas":
         return _published("scipy.linalg.cython_blas", name)
-    if kind == "external":
-        return _published("scipy.special.cython_special", name)
     return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
 
 

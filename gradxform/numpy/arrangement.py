@@ -1,4 +1,4 @@
-"""Repeating, reversing and rolling elements."""
+"""Repeating, reversing, rolling, padding, deleting and inserting elements."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 
 from gradxform import linear
-from gradxform.core import dtype_of
+from gradxform.core import dtype_of, shape_of
 from gradxform.core.source import user_line
-from gradxform.errors import ShapeError
+from gradxform.errors import ArgumentError, IndexRangeError, ShapeError
 from gradxform.indexing import get
-from gradxform.numpy.dispatch import traced
-from gradxform.numpy.manipulation import concatenate, known_array, reshape, static_integers, swapaxes, with_rank
-from gradxform.operands import lift, normalize_axes, normalize_axis
+from gradxform.numpy.dispatch import refuse_unless, traced
+from gradxform.numpy.manipulation import (
+    concatenate,
+    known_array,
+    moveaxis,
+    reshape,
+    static_integers,
+    swapaxes,
+    with_rank,
+)
+from gradxform.operands import as_operand, cast, lift, normalize_axes, normalize_axis
+from gradxform.operands import broadcast_to as broadcast_operand
 from gradxform.primitives import shape as primitives
 
 # ----------------------------------------------------------------------------------------------------- repeating
@@ -119,3 +128,102 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
             parts = [get(x, (*before, cut)) for cut in (slice(-offset, None), slice(None, -offset))]
             x = concatenate(parts, position)
     return x
+
+
+# ----------------------------------------------------------------------------------------------------- padding
+
+
+def _widths(name: str, pad_width: Any, rank: int) -> list[tuple[int, int]]:
+    if isinstance(pad_width, dict):
+        widths = [(0, 0)] * rank
+        for axis, pair in pad_width.items():
+            low, high = np.broadcast_to(known_array(name, pair), (2,))
+            widths[normalize_axis(name, axis, rank)] = (int(low), int(high))
+        return widths
+    known = np.broadcast_to(known_array(name, pad_width), (rank, 2))
+    if known.size and (known.dtype.kind not in "iu" or known.min() < 0):
+        raise ArgumentError(
+            f"{name}: index can't contain negative values, and must be integers, got {pad_width!r}{user_line()}")
+    return [(int(low), int(high)) for low, high in known]
+
+
+def _reflected_positions(extent: int, low: int, high: int, mode: str) -> Any:
+    """Which element each place of a padded axis repeats."""
+    positions = np.arange(-low, extent + high)
+    if mode == "edge":
+        return np.clip(positions, 0, extent - 1)
+    if mode == "wrap":
+        return positions % extent
+    if mode == "symmetric":
+        folded = positions % (2 * extent)
+        return np.where(folded < extent, folded, 2 * extent - 1 - folded)
+    period = max(2 * extent - 2, 1)
+    folded = positions % period
+    return np.where(folded < extent, folded, period - folded)
+
+
+@traced(np.pad)
+def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0, **kwargs: Any) -> Any:
+    """``array`` with a border: constant, or repeating its elements by mode edge, reflect, symmetric or wrap."""
+    refuse_unless("pad", "mode", mode, "constant", "edge", "reflect", "symmetric", "wrap", "empty")
+    x = lift("pad", array)
+    widths = _widths("pad", pad_width, x.ndim)
+    if mode in ("constant", "empty"):
+        values = as_operand("pad", constant_values if mode == "constant" else 0)
+        low, high = zip(*widths, strict=True) if widths else ((), ())
+        if shape_of(values) == ():
+            return lift("pad", primitives.pad(x, cast(values, x.dtype), low, high, (0,) * x.ndim))
+        pairs = broadcast_operand("pad", cast(values, x.dtype), (x.ndim, 2))
+        for axis, (before, after) in enumerate(widths):
+            parts = [x]
+            for side, count in ((0, before), (1, after)):
+                edge = tuple(count if k == axis else n for k, n in enumerate(x.shape))
+                border = linear.broadcast(get(pairs, (axis, side)), edge, ())
+                parts = [border, *parts] if side == 0 else [*parts, border]
+            x = concatenate(parts, axis)
+        return x
+    for axis, (low, high) in enumerate(widths):
+        if low or high:
+            if not x.shape[axis]:
+                raise ArgumentError(
+                    f"pad: can't extend empty axis {axis} using modes other than 'constant' or 'empty'{user_line()}")
+            chosen = _reflected_positions(x.shape[axis], low, high, mode)
+            x = get(x, (*(slice(None),) * axis, chosen))
+    return x
+
+
+@traced(np.delete)
+def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
+    """``arr`` without the positions ``obj`` (an integer, slice, or known array) along ``axis``."""
+    x = lift("delete", arr)
+    if axis is None:
+        x, axis = x.ravel(), 0
+    position = normalize_axis("delete", axis, x.ndim)
+    which = obj if isinstance(obj, slice) else known_array("delete (its positions)", obj)
+    try:
+        kept = np.delete(np.arange(x.shape[position]), which)
+    except IndexError as error:
+        raise IndexRangeError(f"delete: {error}{user_line()}") from None
+    return get(x, (*(slice(None),) * position, kept))
+
+
+@traced(np.insert)
+def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
+    """``arr`` with ``values`` before the position ``obj``, a known integer, along ``axis``."""
+    x = lift("insert", arr)
+    if axis is None:
+        x, axis = x.ravel(), 0
+    position = normalize_axis("insert", axis, x.ndim)
+    (at,) = static_integers("insert (one position)", obj)
+    extent = x.shape[position]
+    if not -extent <= at <= extent:
+        raise IndexRangeError(
+            f"index {at} is out of bounds for axis {position} with size {extent}{user_line()}")
+    before = (slice(None),) * position
+    new = lift("insert", cast(as_operand("insert", values), x.dtype))
+    if new.ndim:
+        new = moveaxis(reshape(new, (1,) * (x.ndim - new.ndim) + new.shape), 0, position)
+    count = new.shape[position] if new.ndim else 1
+    block = broadcast_operand("insert", new, tuple(count if k == position else n for k, n in enumerate(x.shape)))
+    at = at + extent if at < 0 else at
+    return concatenate([get(x, (*before, slice(None, at))), block, get(x, (*before, slice(at, None)))], position)

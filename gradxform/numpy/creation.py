@@ -16,7 +16,7 @@ from gradxform.errors import ArgumentError, ShapeError
 from gradxform.indexing import get
 from gradxform.linear import broadcast
 from gradxform.linear import full as filled
-from gradxform.numpy.dispatch import refuse_unless, traced
+from gradxform.numpy.dispatch import as_inexact, refuse_unless, traced
 from gradxform.numpy.manipulation import moveaxis, reshape, static_integers, with_rank
 from gradxform.numpy.ufuncs import absolute, floor, log10, power, sign
 from gradxform.operands import (
@@ -46,7 +46,8 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K",
 
 
 @traced(np.asarray)
-def asarray(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None, like: Any = None) -> Any:
+def asarray(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None,
+            like: Any = None) -> Any:
     """``a`` as an array; a traced array stays itself."""
     operand = as_operand("asarray", a)
     if python_scalar_dtype(operand) is not None:
@@ -94,7 +95,8 @@ def empty(shape: Any, dtype: Any = None, order: str = "C", *, device: Any = None
 
 
 @traced(np.full)
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None,
+         like: Any = None) -> Any:
     """An array of one value, or of a smaller array repeated."""
     value = asarray(fill_value, dtype)
     return lift("full", broadcast_to("full", value, static_integers("full", shape)))
@@ -132,9 +134,9 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subo
               device: Any = None) -> Any:
     """``fill_value`` in the shape and dtype of ``a``."""
     x = as_operand("full_like", a)
-    value = cast(as_operand("full_like", fill_value), dtype_of(x) if dtype is None else supported_dtype("full_like", dtype))
-    return lift("full_like", broadcast_to("full_like", value, shape_of(x) if shape is None else
-                                          static_integers("full_like", shape)))
+    found = dtype_of(x) if dtype is None else supported_dtype("full_like", dtype)
+    target = shape_of(x) if shape is None else static_integers("full_like", shape)
+    return lift("full_like", broadcast_to("full_like", cast(as_operand("full_like", fill_value), found), target))
 
 
 # ------------------------------------------------------------------------------------------------------- ranges
@@ -207,7 +209,7 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
 @traced(np.geomspace)
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """``num`` numbers from start to stop with equal ratios; both must have one sign."""
-    first, last = (asarray(x, None if dtype_of(as_operand("geomspace", x)).kind == "f" else float64) for x in (start, stop))
+    first, last = (lift("geomspace", as_inexact("geomspace", x)) for x in (start, stop))
     sizes = logspace(log10(absolute(first)), log10(absolute(last)), num, endpoint, 10.0, axis=axis)
     values = moveaxis(sizes, axis, 0)
     if endpoint and num > 1:
@@ -252,7 +254,8 @@ def indices(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
 
 
 @traced(np.fromfunction)
-def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = float, like: Any = None, **kwargs: Any) -> Any:
+def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = float, like: Any = None,
+                 **kwargs: Any) -> Any:
     """``function`` of the index arrays of a grid."""
     grid = indices(shape, dtype)
     return function(*[grid[a] for a in range(len(grid))], **kwargs)
@@ -304,7 +307,8 @@ def eye(N: int, M: Any = None, k: int = 0, dtype: Any = float, order: str = "C",
     (rows,) = static_integers("eye", N)
     (columns,) = (rows,) if M is None else static_integers("eye", M)
     row, column = (primitives.iota((rows, columns), int64, a) for a in (0, 1))
-    return lift("eye", cast(logic.equal(operators.add(row, int(k)) if k else row, column), supported_dtype("eye", dtype)))
+    hit = logic.equal(operators.add(row, int(k)) if k else row, column)
+    return lift("eye", cast(hit, supported_dtype("eye", dtype)))
 
 
 @traced(np.identity)
@@ -355,7 +359,8 @@ def diag(v: Any, k: int = 0) -> Any:
     size = x.size + abs(int(k))
     row, column, count = _diagonal_positions(size, size, int(k))
     first, second = _diagonal_indices(count, row, column)
-    return lift("diag", scatter(filled((size, size), 0, x.dtype), x, first, second, axes=(0, 1), mode="inside", unique=True))
+    blank = filled((size, size), 0, x.dtype)
+    return lift("diag", scatter(blank, x, first, second, axes=(0, 1), mode="inside", unique=True))
 
 
 @traced(np.diagflat)
@@ -369,7 +374,8 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
     """The matrix of the powers of ``x``, the highest first unless ``increasing``."""
     vector = lift("vander", x)
     if vector.ndim != 1:
-        raise ShapeError(f"vander: x must be a one-dimensional array or sequence, got shape {vector.shape}{user_line()}")
+        raise ShapeError(
+            f"vander: x must be a one-dimensional array or sequence, got shape {vector.shape}{user_line()}")
     (count,) = (vector.size,) if N is None else static_integers("vander", N)
     if vector.dtype.kind in "biu":
         vector = lift("vander", cast(vector, promoted_type("vander", [vector, np.int64(0)])[0]))

@@ -12,7 +12,7 @@ from gradxform.core.source import user_line
 from gradxform.dtypes import bool_, int64
 from gradxform.errors import ArgumentError, IndexRangeError, ShapeError
 from gradxform.indexing import get, wrap_negative
-from gradxform.linear import broadcast, full, transpose
+from gradxform.linear import full, transpose
 from gradxform.numpy.creation import arange
 from gradxform.numpy.dispatch import refuse_out, refuse_unless, traced
 from gradxform.numpy.manipulation import known_array, reshape, static_integers
@@ -49,8 +49,8 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """For each element the choice whose condition is the first to hold, else ``default``."""
     if len(condlist) != len(choicelist):
         raise ArgumentError(
-            f"select: list of cases must be same length as list of conditions, got {len(choicelist)} and {len(condlist)}"
-            f"{user_line()}")
+            f"select: list of cases must be same length as list of conditions, got {len(choicelist)} and "
+            f"{len(condlist)}{user_line()}")
     *choices, result = promote_operands("select", *choicelist, default)
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
         if dtype_of(as_operand("select", condition)) != bool_:
@@ -81,7 +81,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
 def take(a: Any, indices: Any, axis: Any = None, out: None = None, mode: str = "raise") -> Any:
     """The elements of ``a`` at ``indices`` along ``axis`` (flattened if None).
 
-    ``mode`` raise gives IndexRangeError for a position out of range, also in compiled code; clip and wrap bring it back.
+    ``mode`` raise gives IndexRangeError for a position out of range, also in compiled code; clip and wrap mend it.
     """
     refuse_out("take", out)
     refuse_unless("take", "mode", mode, "raise", "clip", "wrap")
@@ -162,7 +162,8 @@ def nonzero(a: Any) -> tuple[Any, ...]:
     """The indices of the elements that are not zero; their values must be known."""
     x = lift("nonzero", a)
     if x.ndim == 0:
-        raise ShapeError(f"Calling nonzero on 0d arrays is not allowed. Use np.atleast_1d(scalar).nonzero(){user_line()}")
+        raise ShapeError(
+            f"Calling nonzero on 0d arrays is not allowed. Use np.atleast_1d(scalar).nonzero(){user_line()}")
     return tuple(lift("nonzero", found) for found in known_array("nonzero", x).nonzero())
 
 
@@ -240,23 +241,32 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: s
 
 @traced(np.searchsorted)
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    """Where each of ``v`` would be inserted into the sorted vector ``a``, counting all pairs; derivative zero."""
+    """Where each of ``v`` would be inserted into the sorted vector ``a``, by bisection; the derivative is zero."""
     refuse_unless("searchsorted", "side", side, "left", "right")
     table, values = (lift("searchsorted", x) for x in promote_operands("searchsorted", a, v))
     if sorter is not None:
         table = take(table, sorter)
     if table.ndim != 1:
         raise ShapeError(f"searchsorted: expected a vector, got shape {table.shape}{user_line()}")
-    shape = (*values.shape, table.size)
-    rows = broadcast(table, shape, (values.ndim,))
-    columns = broadcast(values, shape, tuple(range(values.ndim)))
-    compare = logic.less if side == "left" else logic.less_equal
-    before = compare(rows, columns)
-    if table.dtype.kind == "f":  # NaN sorts last
-        both = logic.logical_and(logic.isnan(rows), logic.isnan(columns))
-        behind = logic.logical_and(logic.logical_not(logic.isnan(rows)), logic.isnan(columns))
-        before = logic.logical_or(before, behind if side == "left" else logic.logical_or(both, behind))
-    return lift("searchsorted", cast(before, int64)).sum(axis=-1)
+    found = full(values.shape, 0, int64)
+    step = 1 << table.size.bit_length() >> 1
+    while step:
+        further = operators.add(found, step)
+        probe = gather(table, operators.subtract(further, 1), axes=(0,), mode="clip")
+        behind = logic.logical_and(_sorts_before(probe, values, side), operators.less_equal(further, table.size))
+        found = logic.select(behind, further, found)
+        step >>= 1
+    return lift("searchsorted", found)
+
+
+def _sorts_before(x: Any, y: Any, side: str) -> Any:
+    """Whether ``x`` stands before an inserted ``y``; NaN sorts last."""
+    before = logic.less(x, y) if side == "left" else logic.less_equal(x, y)
+    if dtype_of(x).kind != "f":
+        return before
+    after_all = logic.isnan(y)
+    return logic.logical_or(before, after_all if side == "right" else
+                            logic.logical_and(logic.logical_not(logic.isnan(x)), after_all))
 
 
 @traced(np.clip)

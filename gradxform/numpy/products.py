@@ -109,11 +109,11 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
             raise ShapeError(f"tensordot: {count} axes of shapes {x.shape} and {y.shape} cannot be summed{user_line()}")
         left, right = tuple(range(x.ndim - count, x.ndim)), tuple(range(count))
     else:
-        given = [part if isinstance(part, (tuple, list)) else (part,) for part in axes]
-        left, right = normalize_axes("tensordot", tuple(given[0]), x.ndim), normalize_axes("tensordot", tuple(given[1]),
-                                                                                           y.ndim)
+        left, right = (normalize_axes("tensordot", part, operand.ndim)
+                       for part, operand in zip(axes, (x, y), strict=True))
     if [x.shape[k] for k in left] != [y.shape[k] for k in right]:
-        raise ShapeError(f"tensordot: shape-mismatch for sum: axes {left} of {x.shape}, {right} of {y.shape}{user_line()}")
+        raise ShapeError(
+            f"tensordot: shape-mismatch for sum: axes {left} of {x.shape}, {right} of {y.shape}{user_line()}")
     return dot_general(x, y, (left, right))
 
 
@@ -171,7 +171,8 @@ def _parse(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[list[st
                 raise ArgumentError(f"einsum: output subscript {k!r} of {subscripts!r} is in no input{user_line()}")
         if set(hidden) - set(result):
             raise ArgumentError(
-                f"einsum: the output of {subscripts!r} must have '...' for the axes broadcast in the inputs{user_line()}")
+                f"einsum: the output of {subscripts!r} must have '...' for the axes broadcast in the inputs"
+                f"{user_line()}")
         return labels, result
     counts: dict[str, int] = {}
     for term in labels:
@@ -250,7 +251,8 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, dtype: Any = No
            casting: str = "safe", optimize: Any = False) -> Any:
     """The sum of products that ``subscripts`` describe, contracted pairwise, smallest intermediate result first."""
     if not isinstance(subscripts, str):
-        raise ArgumentError(f"einsum: expected subscripts as a string, such as 'ij,jk->ik', got {subscripts!r}{user_line()}")
+        raise ArgumentError(
+            f"einsum: expected subscripts as a string, such as 'ij,jk->ik', got {subscripts!r}{user_line()}")
     values = [lift("einsum", x) for x in promote_operands("einsum", *operands)]
     if dtype is not None:
         values = [x.astype(dtype) for x in values]

@@ -14,7 +14,7 @@ import numpy as np
 import gradxform as gx
 from gradxform.api.lowered import optimised
 from gradxform.backend import nests, nodes
-from gradxform.backend.executable import kernel_of
+from gradxform.backend.generation import kernel_of
 from gradxform.config import config
 from gradxform.core import run
 from gradxform.ir import Program, check

@@ -29,6 +29,7 @@ INT64, INT32, UINT8, BOOL = np.dtype(np.int64), np.dtype(np.int32), np.dtype(np.
 
 #: Elements an array may have, and the largest magnitude a float may reach.
 MAXIMUM_SIZE = 96
+LARGE_SIZE = 6000
 MAXIMUM_MAGNITUDE = 40.0
 #: Floats that differ by less may not be compared unless they are exact.
 MARGIN = 1e-3
@@ -135,9 +136,11 @@ def trace(function: Callable[..., Any], arguments: Sequence[Any]) -> Program:
 class Writer:
     """Grows a function. Methods that add a step return the number of its value, or None if it was rejected."""
 
-    def __init__(self, source: Source, smooth: bool, dtypes: Sequence[np.dtype[Any]]) -> None:
+    def __init__(self, source: Source, smooth: bool, dtypes: Sequence[np.dtype[Any]], large: bool = False) -> None:
         self.source = source
         self.smooth = smooth
+        self.large = large
+        self.maximum_size = LARGE_SIZE if large else MAXIMUM_SIZE
         self.dtypes = list(dtypes)
         self.values: list[Any] = []
         self.exact: list[bool] = []
@@ -198,7 +201,7 @@ class Writer:
                 value = np.asarray(step(self.values))
         except GradxformError as error:
             raise AssertionError(f"the writer wrote an invalid step {step}: {error}") from error
-        if value.size > MAXIMUM_SIZE:
+        if value.size > self.maximum_size:
             return None
         if value.dtype.kind == "f" and value.size and not np.max(np.abs(value)) <= MAXIMUM_MAGNITUDE:
             return None
@@ -621,6 +624,9 @@ class Writer:
     # ------------------------------------------------------------------------------------------------------------ whole
 
     def shape(self, at_least: int = 0) -> tuple[int, ...]:
+        if self.large:
+            rank = self.source.integer(max(at_least, 1), 3)
+            return tuple(self.pick([1, 3, 7, 16, 17, 33] if rank == 3 else [5, 17, 33, 70, 130]) for _ in range(rank))
         rank = self.source.integer(at_least, 3) if self.chance(85) else 4
         extents = [2, 3, 4, 5] if rank < 4 else [1, 2, 3]
         return tuple(self.pick([0]) if self.chance(3) else self.pick([1, *extents]) for _ in range(rank))
@@ -670,8 +676,10 @@ def inputs_for(writer: Writer, count: int, seed: int) -> None:
 
 
 def write(source: Source, smooth: bool = False, dtypes: Sequence[np.dtype[Any]] | None = None, data_seed: int = 0,
-          longest: int = 20) -> Function:
-    """A random function. ``smooth``: differentiable at its inputs, float64 and int64 only."""
+          longest: int = 20, large: bool = False) -> Function:
+    """A random function. ``smooth``: differentiable at its inputs, float64 and int64 only; ``large``: on arrays of up
+    to some thousand elements, which make vector loops with remainders.
+    """
     if dtypes is None:
         if smooth:
             dtypes = (FLOAT64, FLOAT64, FLOAT64, INT64)
@@ -679,7 +687,7 @@ def write(source: Source, smooth: bool = False, dtypes: Sequence[np.dtype[Any]] 
             dtypes = source_choice(source, [
                 (FLOAT64, INT64, BOOL), (FLOAT64, FLOAT64, INT64), (FLOAT32, INT64, BOOL), (FLOAT64, FLOAT32, INT32, INT64),
                 (FLOAT32, FLOAT64, UINT8, BOOL, INT64)])
-    writer = Writer(source, smooth, dtypes)
+    writer = Writer(source, smooth, dtypes, large)
     inputs_for(writer, source.integer(1, 4), data_seed)
     return writer.write(source.integer(3, longest))
 
@@ -689,9 +697,9 @@ def source_choice(source: Source, options: Sequence[Any]) -> Any:
     return options[source.integer(0, len(options) - 1)]
 
 
-def seeded(seed: int, smooth: bool = False, longest: int = 20) -> Function:
+def seeded(seed: int, smooth: bool = False, longest: int = 20, large: bool = False) -> Function:
     """The random function of a seed."""
-    return write(Seeded(seed), smooth, data_seed=seed, longest=longest)
+    return write(Seeded(seed), smooth, data_seed=seed, longest=longest, large=large)
 
 
 @st.composite

@@ -23,15 +23,11 @@ class Elementary:
     """What the rest of the backend may know of a function.
 
     guarded: its fast variant holds only where the variant `outside` returns false.
-    cost: the number of instructions of the fast float64 body.
-    external: the name in scipy.special.cython_special of the function that computes it, for want of an own expansion.
     """
 
     name: str
     arity: int
     guarded: bool
-    cost: int
-    external: str | None
 
 
 _RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}
@@ -40,10 +36,7 @@ _RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}
 @functools.cache
 def roster() -> Mapping[str, Elementary]:
     """All functions by name."""
-    rows = {}
-    for name, recipe in _RECIPES.items():
-        cost = _definition(Request(name, "f64", "fast")).instructions
-        rows[name] = Elementary(name, recipe.arity, recipe.outside is not None, cost, None)
+    rows = {name: Elementary(name, recipe.arity, recipe.outside is not None) for name, recipe in _RECIPES.items()}
     return MappingProxyType(rows)
 
 

@@ -140,7 +140,7 @@ def _careful(b: Builder, recipe: Recipe, dtype: Dtype) -> list[str]:
     return body
 
 
-def _lanes(recipe: Recipe, request: Request, wide: str, indent: str) -> tuple[list[str], str]:
+def _lanes(recipe: Recipe, request: Request, wide: str) -> tuple[list[str], str]:
     """Calls of the careful version, one lane after the other."""
     kind = KIND[request.dtype]
     scalar = symbol(Request(request.name, request.dtype, "careful"))
@@ -149,10 +149,10 @@ def _lanes(recipe: Recipe, request: Request, wide: str, indent: str) -> tuple[li
         operands = []
         for index in range(recipe.arity):
             operand = f"%lane{lane}.{index}"
-            lines.append(f"{indent}{operand} = extractelement {wide} %x{index}, i64 {lane}")
+            lines.append(f"  {operand} = extractelement {wide} %x{index}, i64 {lane}")
             operands.append(f"{kind} {operand}")
-        lines.append(f"{indent}%value{lane} = call {kind} @{scalar}({', '.join(operands)})")
-        lines.append(f"{indent}%total{lane} = insertelement {wide} {total}, {kind} %value{lane}, i64 {lane}")
+        lines.append(f"  %value{lane} = call {kind} @{scalar}({', '.join(operands)})")
+        lines.append(f"  %total{lane} = insertelement {wide} {total}, {kind} %value{lane}, i64 {lane}")
         total = f"%total{lane}"
     return lines, total
 
@@ -170,7 +170,7 @@ def _guarded_vector(b: Builder, recipe: Recipe, request: Request, wide: str) -> 
     usual = expand(b, recipe, request.dtype)
     body = [*head, "usual:", *b.lines, f"  ret {wide} {usual.text}", "beyond:"]
     if request.lanes > 1:
-        lines, total = _lanes(recipe, request, wide, "  ")
+        lines, total = _lanes(recipe, request, wide)
     else:
         scalar = symbol(Request(request.name, request.dtype, "careful"))
         lines, total = [f"  %value = call {wide} @{scalar}({_signature(recipe, wide)})"], "%value"
