@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ CHUNK_WORK = 20_000.0
 MAX_CHUNKS = 64
 #: Partial results of all chunks of one reduction may take this many bytes.
 PARTIAL_BYTES = 1 << 24
+
+#: Accumulators of up to this many elements are local, so that they can be held in registers.
+REGISTER_ELEMENTS = 32
 
 _SCATTER = {"max": "maximum", "min": "minimum"}
 
@@ -222,7 +226,8 @@ class Nests:
                 continue
             open_axes = [a for a in node.axes if isinstance(a, Symbol) and a not in self.bound]
             stored = self.storage.get(node.var)
-            if open_axes and stored is not None and not private:
+            large = prod(a.extent for a in open_axes) > REGISTER_ELEMENTS
+            if open_axes and large and stored is not None and not private:
                 self.accumulators[node.var] = stored
             else:
                 self.accumulators[node.var] = self.allocate(node, 1)

@@ -16,10 +16,10 @@ from gradxform.numpy.dispatch import as_inexact, refuse_out, refuse_unless, trac
 from gradxform.numpy.indexing import searchsorted, where
 from gradxform.numpy.manipulation import concatenate, known_array, moveaxis, ravel, reshape, static_integers
 from gradxform.numpy.reductions import all as all_of
-from gradxform.numpy.reductions import cumprod, cumsum, max, mean, min, sum
+from gradxform.numpy.reductions import cumprod, cumsum, max, mean, min, sum, var
 from gradxform.numpy.reductions import prod as product
 from gradxform.numpy.ufuncs import absolute, isfinite, isnan, sin, sqrt
-from gradxform.operands import as_operand, cast, lift, normalize_axis, promote_operands
+from gradxform.operands import as_operand, cast, lift, normalize_axes, normalize_axis, promote_operands
 from gradxform.primitives import arithmetic
 from gradxform.primitives.indexing import scatter
 

@@ -13,6 +13,7 @@ from gradxform.core import Tracer
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentTypeError, ReadOnlyError
 from gradxform.numpy.dispatch import STAGED, call_staged, cannot_write
+from gradxform.numpy.reductions import accumulate_extremum
 from gradxform.operands import lift
 
 _REDUCE = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_and: "all",
@@ -34,7 +35,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: d
     if method == "accumulate" and ufunc in _ACCUMULATE:
         return getattr(face, _ACCUMULATE[ufunc])(inputs[0], axis=kwargs.pop("axis", 0), **kwargs)
     if method == "accumulate" and ufunc in (np.maximum, np.minimum):
-        return face.accumulate_extremum(name, inputs[0], kwargs.pop("axis", 0))
+        return accumulate_extremum(name, inputs[0], kwargs.pop("axis", 0))
     if method == "outer" and len(inputs) == 2:
         left, right = (lift(f"{name}.outer", x) for x in inputs)
         return _staged_ufunc(ufunc)(left.reshape(*left.shape, *(1,) * right.ndim), right, **kwargs)

@@ -15,7 +15,7 @@ from gradxform.backend.elementary import huge_argument
 from gradxform.backend.elementary.assembly import Definition, Recipe, Request, define, symbol
 from gradxform.backend.elementary.catalogue import RECIPES
 
-__all__ = ["Elementary", "Request", "declarations", "definitions", "roster", "symbol"]
+__all__ = ["Elementary", "Request", "declarations", "definitions", "instruction_count", "roster", "symbol"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ def roster() -> Mapping[str, Elementary]:
     """All functions by name."""
     rows = {name: Elementary(name, recipe.arity, recipe.outside is not None) for name, recipe in _RECIPES.items()}
     return MappingProxyType(rows)
+
+
+def instruction_count(name: str) -> int:
+    """The number of instructions of a function's fast float64 body."""
+    return _definition(Request(name, "f64", "fast")).instructions
 
 
 @functools.lru_cache(maxsize=1024)

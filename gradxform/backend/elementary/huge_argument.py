@@ -97,7 +97,7 @@ def definition() -> str:
     table = ", ".join(f"i64 {b.constant('i64', item).text}" for item in TWO_OVER_PI)
     lines = [
         f"@{TABLE} = internal unnamed_addr constant [{len(TWO_OVER_PI)} x i64] [{table}]",
-        f"define internal {RESULT} @{SYMBOL}(double %x0) noinline cold nounwind willreturn memory(none) {{",
+        f"define internal {RESULT} @{SYMBOL}(double %x0) noinline optnone cold nounwind willreturn memory(none) {{",
         *b.lines,
         f"  %first = insertvalue {RESULT} poison, double {r.text}, 0",
         f"  %second = insertvalue {RESULT} %first, double {negated_low.text}, 1",
