@@ -211,8 +211,8 @@ def inside() -> None:
     show("grad(f): .program, as traced", stages.program)
     show(".optimized, after the passes", stages.optimized)
     show(".loops, the one loop that computes it", stages.loops)
-    show(".llvm", first_lines(str(stages.llvm), 12))
-    show(".assembly", first_lines(str(stages.assembly), 12))
+    show(".llvm", first_lines(stages.llvm.strip(), 12))
+    show(".assembly", first_lines(stages.assembly.strip(), 12))
     show(".cost", stages.cost)
 
 

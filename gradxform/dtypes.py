@@ -7,7 +7,7 @@ A *weak* type is that of a Python scalar: it takes part in promotion by its kind
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def canonical(dtype: Any) -> DType:
 
     Raises DTypeError for complex, float16, longdouble, datetime, string and object dtypes.
     """
-    found = np.dtype(dtype).newbyteorder("=")
+    found: DType = np.dtype(dtype).newbyteorder("=")
     if found not in _SUPPORTED:
         names = ", ".join(d.name for d in SUPPORTED)
         raise DTypeError(f"dtype {found} is not supported; expected one of {names}: cast with .astype first")
@@ -66,7 +66,7 @@ def python_scalar_dtype(value: Any) -> DType | None:
     return _PYTHON_DTYPES.get(type(value))
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(*operands: tuple[DType, bool]) -> tuple[DType, bool]:
     """Promote (dtype, weak) pairs as NumPy 2 does; the result is weak only if all operands are.
 
@@ -85,7 +85,7 @@ def promote(*operands: tuple[DType, bool]) -> tuple[DType, bool]:
     return result, False
 
 
-@lru_cache(maxsize=None)
+@cache
 def inexact(dtype: DType) -> DType:
     """The float dtype in which NumPy evaluates an elementary function of ``dtype`` (int64 -> float64).
 

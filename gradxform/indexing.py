@@ -161,7 +161,7 @@ def _expand(shape: tuple[int, ...], parts: list[Any]) -> list[Any]:
     if consumed > len(shape):
         raise IndexRangeError(
             f"too many indices for array: array is {len(shape)}-dimensional, but {consumed} were indexed{user_line()}")
-    fill = [slice(None)] * (len(shape) - consumed)
+    fill: list[Any] = [slice(None)] * (len(shape) - consumed)
     if not ellipses:
         return [*parts, *fill]
     at = ellipses[0]
@@ -224,7 +224,7 @@ def _all_distinct(shape: tuple[int, ...], arrays: Sequence[tuple[int, Any]]) -> 
     if not arrays:
         return True
     flat = np.ravel_multi_index([array.reshape(-1) for _, array in arrays], [shape[axis] for axis, _ in arrays])
-    return np.unique(flat).size == flat.size
+    return bool(np.unique(flat).size == flat.size)
 
 
 # ------------------------------------------------------------------------------------------------ carrying it out

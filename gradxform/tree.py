@@ -138,7 +138,7 @@ def register_dataclass(
             object.__setattr__(node, name, value)
         return node
 
-    return register(cls, flatten_instance, unflatten_instance)  # type: ignore[return-value]
+    return register(cls, flatten_instance, unflatten_instance)
 
 
 def key_order(mapping: Any) -> list[Any]:
@@ -146,5 +146,5 @@ def key_order(mapping: Any) -> list[Any]:
     try:
         return sorted(mapping)
     except TypeError:  # keys of several types: optree's own order
-        return [path[0] for path in optree.tree_paths(
-            {key: 0 for key in mapping}, namespace=_NAMESPACE)]
+        flat: Any = dict.fromkeys(mapping, 0)
+        return [path[0] for path in optree.tree_paths(flat, namespace=_NAMESPACE)]

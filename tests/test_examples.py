@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -76,12 +77,28 @@ def test_nist_regression_plots_and_prints_its_table(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(signature) for path in folder.iterdir())
 
 
+def test_nist_regression_fails_when_digits_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    specification = importlib.util.spec_from_file_location("nist_regression", EXAMPLES / "nist_regression.py")
+    assert specification is not None and specification.loader is not None
+    example = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, "nist_regression", example)
+    specification.loader.exec_module(example)
+    assert example.correct_digits([1.0, 2.002], [1.0, 2.0]) == pytest.approx(3.0, abs=1e-6)
+    assert example.correct_digits(2.0, 2.0) == 11.0
+    assert example.correct_digits(float("nan"), 2.0) == 0.0
+    assert example.correct_digits(-2.0, 2.0) == 0.0
+
+    monkeypatch.setitem(example.SOLVERS, "accelerated", lambda problem, start: start)
+    monkeypatch.setattr(example, "polish", lambda problem, b: b)
+    assert example.main(["--sets", "Misra1a"]) == 1
+
+
 def test_theano_tutorial_prints_what_the_document_prints() -> None:
     output = run_example("theano_tutorial.py")
     assert "gradxform  2.0 * x\n" in output
-    assert "[[0.25       0.19661193]\n             [0.19661193 0.10499359]]" in output
+    assert "[[0.25       0.19661193]\n              [0.19661193 0.10499359]]" in output
     for call, result in {
-        "f(4)": "8.0",
+        "f(4), a float here, for an integer has no derivative": "8.0",
         "hessian": "[[2. 0.]",
         "T.Rop(y, W, V) at [[1, 1], [1, 1]], [[2, 2], [2, 2]], [0, 1]": "[2. 2.]",
         "T.Lop(y, W, v) at [2, 2], [0, 1]": "[[0. 0.]",

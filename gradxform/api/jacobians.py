@@ -10,7 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradxform import tree
-from gradxform.api.arguments import Argnums, check_differentiable, decorator, integer_zero, refuse_holomorphic, select, single, wrap
+from gradxform.api.arguments import (
+    Argnums,
+    check_differentiable,
+    decorator,
+    integer_zero,
+    refuse_holomorphic,
+    select,
+    single,
+    wrap,
+)
 from gradxform.api.tracing import Traced, name_of, restore_auxiliary, trace
 from gradxform.core import run
 from gradxform.core.source import user_line

@@ -89,10 +89,6 @@ def paused_collection() -> Iterator[None]:
 
 
 _all_jitted: weakref.WeakSet[Jitted] = weakref.WeakSet()
-memory_cache.register(
-    lambda: sum(jitted.specialization_count for jitted in _all_jitted),
-    lambda: [jitted.clear_cache() for jitted in list(_all_jitted)] and None,
-)
 
 
 class Jitted(NativeCallable):
@@ -237,6 +233,14 @@ class Jitted(NativeCallable):
                 self._traces[key] = traced
         results = call(traced.program, [*values, *traced.captures], name_of(self._fun))
         return tree.unflatten(traced.treedef, results)
+
+
+def _clear_all() -> None:
+    for jitted in list(_all_jitted):
+        jitted.clear_cache()
+
+
+memory_cache.register(lambda: sum(jitted.specialization_count for jitted in _all_jitted), _clear_all)
 
 
 @decorator

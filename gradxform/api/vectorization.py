@@ -83,7 +83,8 @@ def _is_array(leaf: Any) -> bool:
 
 def _moved(purpose: str, values: list[Any], axes: list[Any], axis_size: int | None) -> tuple[list[Any], int]:
     """Batch axes brought to the front, and the batch size."""
-    moved, sizes = [], {}
+    moved: list[Any] = []
+    sizes: dict[int, int] = {}
     for position, (value, axis) in enumerate(zip(values, axes, strict=True)):
         if axis is None:
             moved.append(value)

@@ -522,8 +522,8 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
             found = loaded[buffer] = f"%{buffer.name}"
         return found
 
-    for buffers, array in ((kernel.inputs, "inputs"), (kernel.outputs, "outputs")):
-        for buffer in buffers:
+    for array_buffers, array in ((kernel.inputs, "inputs"), (kernel.outputs, "outputs")):
+        for buffer in array_buffers:
             lines += [f"%{buffer.name}.slot = getelementptr ptr, ptr %{array}, i64 {buffer.number}",
                       f"{pointer(buffer)} = load ptr, ptr %{buffer.name}.slot"]
     for buffer in kernel.temporaries:

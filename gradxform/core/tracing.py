@@ -48,8 +48,20 @@ class Tracer:
 class Builder:
     """Records equations between ``with builder:`` and the end of that block."""
 
-    __slots__ = ("captures", "equations", "inputs", "known", "parent", "purpose", "source", "state", "tracer_class",
-                 "_capture_vars", "_defining", "_scanned")
+    __slots__ = (
+        "_capture_vars",
+        "_defining",
+        "_scanned",
+        "captures",
+        "equations",
+        "inputs",
+        "known",
+        "parent",
+        "purpose",
+        "source",
+        "state",
+        "tracer_class",
+    )
 
     def __init__(self, purpose: str, tracer_class: type[Tracer] = Tracer) -> None:
         self.purpose = purpose

@@ -39,7 +39,7 @@ def literal_text(literal: Literal) -> str:
     """A literal as text; dtypes other than those of Python scalars are appended, ``1.0:f32``."""
     text = repr(literal.value.item())
     dtype = literal.type.dtype
-    if dtype.itemsize == 8 and dtype.kind in "if" or dtype.kind == "b":
+    if (dtype.itemsize == 8 and dtype.kind in "if") or dtype.kind == "b":
         return text
     return f"{text}:{SHORT_NAMES[dtype]}"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradxform.errors import IndexRangeError
-from gradxform.loopir.expression import Apply, Constant, Expression, Load, Symbol
+from gradxform.loopir.expression import Constant, Expression, Load, Symbol
 from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Part, Statement, Store
 from gradxform.loopir.operations import evaluate_operation
 

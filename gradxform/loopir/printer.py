@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradxform.dtypes import SHORT_NAMES
-from gradxform.loopir.expression import Apply, Constant, Expression, Index, Load, Symbol
+from gradxform.loopir.expression import Constant, Expression, Index, Load, Symbol
 from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Part, Statement, Store
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "greater_equal": ">=", "equal": "==",

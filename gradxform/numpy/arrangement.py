@@ -170,9 +170,9 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: 
     widths = _widths("pad", pad_width, x.ndim)
     if mode in ("constant", "empty"):
         values = as_operand("pad", constant_values if mode == "constant" else 0)
-        low, high = zip(*widths, strict=True) if widths else ((), ())
         if shape_of(values) == ():
-            return lift("pad", primitives.pad(x, cast(values, x.dtype), low, high, (0,) * x.ndim))
+            lows, highs = (tuple(pair[side] for pair in widths) for side in (0, 1))
+            return lift("pad", primitives.pad(x, cast(values, x.dtype), lows, highs, (0,) * x.ndim))
         pairs = broadcast_operand("pad", cast(values, x.dtype), (x.ndim, 2))
         for axis, (before, after) in enumerate(widths):
             parts = [x]

@@ -154,7 +154,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
         start, stop = 0, start
     step = 1 if step is None else step
     known = [_known_scalar("arange", value) for value in (start, stop, step)]
-    reference = np.arange(*known[:2], known[2], dtype=dtype)
+    reference = np.arange(known[0], known[1], known[2], dtype=dtype)
     target = supported_dtype("arange", reference.dtype)
     if target.kind not in "iu" or not all(isinstance(k, (int, np.integer)) for k in known):
         return lift("arange", reference)
@@ -283,7 +283,7 @@ def _triangle(name: str, m: Any, k: int, lower: bool) -> Any:
         raise ShapeError(f"{name}: expected at least one axis{user_line()}")
     if x.ndim == 1:
         x = lift(name, broadcast(x, (x.size, x.size), (1,)))
-    mask = broadcast(_below(*x.shape[-2:], k if lower else k - 1), x.shape, (x.ndim - 2, x.ndim - 1))
+    mask = broadcast(_below(x.shape[-2], x.shape[-1], k if lower else k - 1), x.shape, (x.ndim - 2, x.ndim - 1))
     zero = x.dtype.type(0)
     return lift(name, logic.select(mask, x, zero) if lower else logic.select(mask, zero, x))
 

@@ -17,6 +17,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: NumPy's functions and ufuncs, each with what is recorded in its place.
 STAGED: dict[Any, Callable[..., Any]] = {}
+#: The same for functions of scipy.special, by name: SciPy is imported only when it is called.
+SPECIAL: dict[str, Callable[..., Any]] = {}
 
 
 def traced(*references: Callable[..., Any]) -> Callable[[Function], Function]:

@@ -208,13 +208,13 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Any, ...]:
 @traced(np.tril_indices)
 def tril_indices(n: int, k: int = 0, m: Any = None) -> Any:
     """The indices on and below diagonal ``k``."""
-    return _constants("tril_indices", np.tril_indices(*static_integers("tril_indices", n), k, m))
+    return _constants("tril_indices", np.tril_indices(static_integers("tril_indices", n)[0], k, m))
 
 
 @traced(np.triu_indices)
 def triu_indices(n: int, k: int = 0, m: Any = None) -> Any:
     """The indices on and above diagonal ``k``."""
-    return _constants("triu_indices", np.triu_indices(*static_integers("triu_indices", n), k, m))
+    return _constants("triu_indices", np.triu_indices(static_integers("triu_indices", n)[0], k, m))
 
 
 @traced(np.unravel_index)

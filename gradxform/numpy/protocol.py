@@ -12,7 +12,7 @@ import gradxform.numpy as face
 from gradxform.core import Tracer
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentTypeError, ReadOnlyError
-from gradxform.numpy.dispatch import STAGED, call_staged, cannot_write
+from gradxform.numpy.dispatch import SPECIAL, STAGED, call_staged, cannot_write
 from gradxform.numpy.reductions import accumulate_extremum
 from gradxform.operands import lift
 
@@ -51,9 +51,9 @@ def _staged_ufunc(ufunc: np.ufunc) -> Callable[..., Any]:
     # SciPy's special functions are ufuncs too; if one is here, its module has been imported already.
     special = sys.modules.get("scipy.special")
     if special is not None and getattr(special, ufunc.__name__, None) is ufunc:
-        import gradxform.scipy.special
+        import gradxform.scipy.special  # noqa: F401  (it fills the table)
 
-        staged: Callable[..., Any] | None = getattr(gradxform.scipy.special, ufunc.__name__, None)
+        staged = SPECIAL.get(ufunc.__name__)
         if staged is not None:
             return staged
     raise _unsupported(f"ufunc {ufunc.__name__}")

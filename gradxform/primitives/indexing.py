@@ -61,7 +61,7 @@ def _gathered_shape(
             raise ShapeError(f"{name}: index arrays must be int64 and of one shape, got {listed}")
     if shape[:batch_rank] != x.shape[:batch_rank]:
         raise ShapeError(f"{name}: batch axes of indices {indices[0]} and of {x} differ")
-    if mode == "clip" and prod(shape) and any(x.shape[a] == 0 for a in axes):
+    if mode == "clip" and 0 not in shape and any(x.shape[a] == 0 for a in axes):
         raise ShapeError(f"{name}: cannot clip an index into an empty axis of {x}")
     return (*shape, *(x.shape[a] for a in _remaining(x.rank, axes, batch_rank)))
 

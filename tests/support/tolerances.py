@@ -18,21 +18,24 @@ TOLERANCES: dict[str, dict[str, float]] = {
 }
 
 
-def assert_close(found: Any, expected: Any, kind: str = "reordered", what: str = "") -> None:
-    """Equal dtype and shape; equal values, for floats up to the tolerance of ``kind``. NaN equals NaN."""
+def assert_close(found: Any, expected: Any, kind: str = "reordered", what: str = "", narrow: bool = False) -> None:
+    """Equal dtype and shape; equal values, for floats up to the tolerance of ``kind``. NaN equals NaN.
+
+    ``narrow``: float64 values were computed by way of float32.
+    """
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.dtype == expected.dtype, f"{what}: dtype {found.dtype}, expected {expected.dtype}"
     assert found.shape == expected.shape, f"{what}: shape {found.shape}, expected {expected.shape}"
     if expected.dtype.kind != "f":
         np.testing.assert_array_equal(found, expected, err_msg=what)
         return
-    tolerance = TOLERANCES[kind][expected.dtype.name]
+    tolerance = TOLERANCES[kind]["float32" if narrow else expected.dtype.name]
     scale = max(1.0, float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))))
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale, err_msg=what)
 
 
-def assert_all_close(found: Any, expected: Any, kind: str = "reordered", what: str = "") -> None:
+def assert_all_close(found: Any, expected: Any, kind: str = "reordered", what: str = "", narrow: bool = False) -> None:
     """`assert_close` for each pair of two sequences of equal length."""
     assert len(found) == len(expected), f"{what}: {len(found)} results, expected {len(expected)}"
     for position, (a, b) in enumerate(zip(found, expected, strict=True)):
-        assert_close(a, b, kind, f"{what} [{position}]")
+        assert_close(a, b, kind, f"{what} [{position}]", narrow)
