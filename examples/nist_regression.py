@@ -364,7 +364,7 @@ def fit(problem: LeastSquares, start: np.ndarray, solver: Callable[[LeastSquares
 def correct_digits(values: np.ndarray | float, certified: np.ndarray | float) -> float:
     """The log relative error, the worst over the entries, from 0 to the 11 digits that are certified."""
     error = np.max(np.abs(np.subtract(values, certified)) / np.abs(certified))
-    digits = -np.log10(error) if error > 0.0 else CERTIFIED_DIGITS
+    digits = CERTIFIED_DIGITS if error == 0.0 else -np.log10(error)
     return float(np.clip(digits, 0.0, CERTIFIED_DIGITS)) if np.isfinite(digits) else 0.0
 
 

@@ -95,12 +95,12 @@ def _broadcast_evaluate(x: Any, *, shape: tuple[int, ...], axes: tuple[int, ...]
 
 def _broadcast_transpose(ct: Any, operands: Sequence[Any], *, shape: Any, axes: tuple[int, ...]) -> tuple[Any]:
     (x,) = operands
-    type = x.type
-    stretched = [a for a, n in zip(axes, type.shape, strict=True) if n == 1 and shape[a] != 1]
+    array_type = x.type
+    stretched = [a for a, n in zip(axes, array_type.shape, strict=True) if n == 1 and shape[a] != 1]
     summed = reduce_sum(ct, tuple(a for a in range(len(shape)) if a not in axes or a in stretched))
     if stretched:
         kept = tuple(position for position, a in enumerate(axes) if a not in stretched)
-        summed = broadcast(summed, type.shape, kept)
+        summed = broadcast(summed, array_type.shape, kept)
     return (summed,)
 
 
@@ -200,9 +200,9 @@ def transpose(x: Any, permutation: Sequence[int]) -> Any:
 # ------------------------------------------------------------------------------------------------------ helpers
 
 
-def zeros(type: ArrayType) -> Any:
+def zeros(array_type: ArrayType) -> Any:
     """An array of zeros."""
-    return full(type.shape, 0, type.dtype)
+    return full(array_type.shape, 0, array_type.dtype)
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: DType) -> Any:
@@ -216,10 +216,10 @@ def broadcast_like(x: Any, like: Any) -> Any:
     return x if shape_of(x) == shape else broadcast(x, shape, ())
 
 
-def unbroadcast(ct: Any, type: ArrayType) -> Any:
-    """The cotangent of an operand of ``type`` that was a rank-0 operand of an elementwise primitive, or of full shape."""
+def unbroadcast(ct: Any, array_type: ArrayType) -> Any:
+    """The cotangent of an operand of ``array_type`` that was a rank-0 operand of an elementwise primitive, or of full shape."""
     shape = shape_of(ct)
-    return ct if shape == type.shape else reduce_sum(ct, tuple(range(len(shape))))
+    return ct if shape == array_type.shape else reduce_sum(ct, tuple(range(len(shape))))
 
 
 def move_axis(x: Any, source: int, destination: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,8 +74,8 @@ def select(purpose: str, function: Any, argnums: Argnums, args: tuple[Any, ...],
 
 def check_differentiable(purpose: str, function: Any, types: Sequence[ArrayType], allow_int: bool) -> None:
     """Raise NotDifferentiableError if a type carries no derivative and ``allow_int`` is not set."""
-    for type in types:
-        if not is_float(type.dtype) and not allow_int:
+    for array_type in types:
+        if not is_float(array_type.dtype) and not allow_int:
             raise NotDifferentiableError(
                 f"{purpose} of {name_of(function)} needs arguments of a float dtype, got {type}: pass 2.0 instead of 2, "
                 f"cast with .astype(np.float64), choose other argnums, or set allow_int=True{user_line()}")
@@ -86,9 +87,9 @@ def refuse_holomorphic(purpose: str, holomorphic: bool) -> None:
         raise NotDifferentiableError(f"{purpose} with holomorphic=True needs complex inputs, and all dtypes here are real")
 
 
-def integer_zero(type: ArrayType) -> Any:
+def integer_zero(array_type: ArrayType) -> Any:
     """The derivative with respect to an integer: an array of dtype float0, which holds nothing."""
-    return np.zeros(type.shape, float0)
+    return np.zeros(array_type.shape, float0)
 
 
 def single(argnums: Argnums) -> bool:
@@ -118,10 +119,8 @@ def decorator(transform: Callable[..., Any]) -> Callable[..., Any]:
 def wrap(function: Any, new: Callable[..., Any], prefix: str) -> Callable[..., Any]:
     """``new`` with the name and docstring of ``function``."""
     name = name_of(function)
-    try:
+    with contextlib.suppress(AttributeError, TypeError):
         functools.update_wrapper(new, function)
-    except (AttributeError, TypeError):
-        pass
     new.__name__ = f"{prefix}_{name}"
     new.__qualname__ = new.__name__
     return new

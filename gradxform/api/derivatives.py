@@ -57,10 +57,10 @@ def _value_and_grad(
     selected = select("grad", function, argnums, args, kwargs)
     check_differentiable("grad", function, selected.types, allow_int)
     traced = trace(function, selected.values, selected.types, selected.rebuild, "grad", has_aux=has_aux)
-    type = _scalar_output("grad", function, traced)
+    array_type = _scalar_output("grad", function, traced)
     wanted = [is_float(t.dtype) for t in selected.types]
     pulled = pull_back(traced.program, wanted + [False] * len(traced.captures))
-    seeds = [type.dtype.type(1)] if pulled.depends[0] else []
+    seeds = [array_type.dtype.type(1)] if pulled.depends[0] else []
     seeds += [zeros(atom.type.strong()) for atom, d in zip(traced.program.outputs[1:], pulled.depends[1:], strict=True) if d]
     results = run(pulled.program, [*selected.values, *traced.captures, *seeds])
     count = len(traced.program.outputs)
@@ -202,8 +202,8 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     return value, tangent
 
 
-def _zero(type: ArrayType) -> Any:
-    return zeros(type.strong()) if is_float(type.dtype) else integer_zero(type)
+def _zero(array_type: ArrayType) -> Any:
+    return zeros(array_type.strong()) if is_float(array_type.dtype) else integer_zero(array_type)
 
 
 def _tangent_leaves(selected: Selected, tangents: Sequence[Any]) -> list[Any]:

@@ -31,9 +31,9 @@ from gradxform.primitives import reshape, unit_vectors
 from gradxform.transforms import batch, jvp, pull_back
 
 
-def basis(type: ArrayType) -> Any:
-    """The standard basis of arrays of ``type``: shape (size, *shape). The passes know this form and remove it."""
-    return reshape(unit_vectors(type.size, type.dtype), (type.size, *type.shape))
+def basis(array_type: ArrayType) -> Any:
+    """The standard basis of arrays of ``array_type``: shape (size, *shape). The passes know this form and remove it."""
+    return reshape(unit_vectors(array_type.size, array_type.dtype), (array_type.size, *array_type.shape))
 
 
 def _prepared(purpose: str, fun: Any, argnums: Argnums, has_aux: bool, allow_int: bool, args: Any, kwargs: Any) -> Any:
@@ -41,8 +41,8 @@ def _prepared(purpose: str, fun: Any, argnums: Argnums, has_aux: bool, allow_int
     check_differentiable(purpose, fun, selected.types, allow_int)
     traced = trace(fun, selected.values, selected.types, selected.rebuild, purpose, has_aux=has_aux)
     count = len(traced.program.outputs) - len(traced.auxiliary_positions)
-    for type in traced.program.output_types[:count]:
-        if not is_float(type.dtype):
+    for array_type in traced.program.output_types[:count]:
+        if not is_float(array_type.dtype):
             raise NotDifferentiableError(
                 f"{purpose} needs results of a float dtype; {name_of(fun)} gives {type}{user_line()}")
     return selected, traced, count
@@ -80,20 +80,20 @@ def jacfwd(
         program, operands = traced.program, [*selected.values, *traced.captures]
         blocks: list[list[Any]] = [[] for _ in range(count)]
         values: list[Any] = []
-        for position, type in enumerate(selected.types):
+        for position, array_type in enumerate(selected.types):
             pushed, depends = jvp(program, [i == position for i in range(len(operands))])
-            if type.shape:
-                over_basis, flags = batch(pushed, [False] * len(operands) + [True], type.size)
-                results = run(over_basis, [*operands, basis(type.strong())])
+            if array_type.shape:
+                over_basis, flags = batch(pushed, [False] * len(operands) + [True], array_type.size)
+                results = run(over_basis, [*operands, basis(array_type.strong())])
             else:  # the basis of the numbers is 1: nothing to batch over
                 flags = (False,) * len(pushed.outputs)
-                results = run(pushed, [*operands, type.dtype.type(1)])
+                results = run(pushed, [*operands, array_type.dtype.type(1)])
             values = results[:len(program.outputs)]
             tangents = iter(zip(results[len(program.outputs):], flags[len(program.outputs):], strict=True))
             for output, depend in enumerate(depends):
                 column, batched = next(tangents) if depend else (None, False)
                 if output < count:
-                    blocks[output].append(_forward_block(column, batched, program.output_types[output], type))
+                    blocks[output].append(_forward_block(column, batched, program.output_types[output], array_type))
         if not selected.types:
             values = run(program, operands)
         result = _assemble(traced, selected, blocks, argnums)
@@ -102,9 +102,9 @@ def jacfwd(
     return wrap(fun, jacobian, "jacfwd")
 
 
-def _forward_block(column: Any, batched: bool, output: ArrayType, type: ArrayType) -> Any:
+def _forward_block(column: Any, batched: bool, output: ArrayType, array_type: ArrayType) -> Any:
     """(size, *output) -> (*output, *input)."""
-    shape = (*output.shape, *type.shape)
+    shape = (*output.shape, *array_type.shape)
     if column is None:
         return zeros(ArrayType(output.dtype, shape))
     rank = output.rank
@@ -139,26 +139,26 @@ def jacrev(
         blocks: list[list[Any]] = []
         values: list[Any] | None = None
         for output in range(count):
-            type = program.output_types[output].strong()
+            array_type = program.output_types[output].strong()
             if not pulled.depends[output]:
-                blocks.append([zeros(ArrayType(type.dtype, (*type.shape, *t.shape))) for t in selected.types])
+                blocks.append([zeros(ArrayType(array_type.dtype, (*array_type.shape, *t.shape))) for t in selected.types])
                 continue
             seeds: list[Any] = []
             flags = []
             for other, depend in enumerate(pulled.depends):
                 if depend:
-                    unit = basis(type) if type.shape else type.dtype.type(1)
+                    unit = basis(array_type) if array_type.shape else array_type.dtype.type(1)
                     seeds.append(unit if other == output else zeros(program.output_types[other].strong()))
                     flags.append(other == output)
-            if type.shape:
-                over_basis, lanes = batch(pulled.program, [False] * len(operands) + flags, type.size)
+            if array_type.shape:
+                over_basis, lanes = batch(pulled.program, [False] * len(operands) + flags, array_type.size)
                 results = run(over_basis, [*operands, *seeds])
             else:
                 lanes = (False,) * len(pulled.program.outputs)
                 results = run(pulled.program, [*operands, *seeds])
             values = results[:total]
             rows = iter(zip(results[total:], lanes[total:], strict=True))
-            blocks.append([_reverse_block(*next(rows), type, t) if flag else _integer_block(type, t)
+            blocks.append([_reverse_block(*next(rows), array_type, t) if flag else _integer_block(array_type, t)
                            for flag, t in zip(wanted, selected.types, strict=True)])
         if values is None:
             values = run(program, operands)
@@ -168,13 +168,13 @@ def jacrev(
     return wrap(fun, jacobian, "jacrev")
 
 
-def _integer_block(output: ArrayType, type: ArrayType) -> Any:
-    return integer_zero(ArrayType(type.dtype, (*output.shape, *type.shape)))
+def _integer_block(output: ArrayType, array_type: ArrayType) -> Any:
+    return integer_zero(ArrayType(array_type.dtype, (*output.shape, *array_type.shape)))
 
 
-def _reverse_block(row: Any, batched: bool, output: ArrayType, type: ArrayType) -> Any:
+def _reverse_block(row: Any, batched: bool, output: ArrayType, array_type: ArrayType) -> Any:
     """(size, *input) -> (*output, *input)."""
-    shape = (*output.shape, *type.shape)
+    shape = (*output.shape, *array_type.shape)
     if not batched:
         return broadcast(row, shape, tuple(range(output.rank, len(shape))))
     return reshape(row, shape)

@@ -76,7 +76,8 @@ def trace(
     """
     builder = Builder(f"{purpose} of {name_of(function)}", Array)
     with builder:
-        leaves = [builder.add_input(type, value if known else None) for type, value in zip(types, values, strict=True)]
+        leaves = [builder.add_input(leaf_type, value if known else None)
+                  for leaf_type, value in zip(types, values, strict=True)]
         args, kwargs = rebuild(leaves)
         result = function(*args, **kwargs)
         auxiliary: Any = None

@@ -60,8 +60,8 @@ def vmap(
         with builder:
             inner = list(values)
             for i in traced_positions:
-                type = types_of([moved[i]])[0]
-                lane = ArrayType(type.dtype, type.shape[1:] if flags[i] else type.shape, type.weak)
+                array_type = types_of([moved[i]])[0]
+                lane = ArrayType(array_type.dtype, array_type.shape[1:] if flags[i] else array_type.shape, array_type.weak)
                 inner[i] = builder.add_input(lane, None if flags[i] else moved[i])
             call_args, call_kwargs = tree.unflatten(treedef, inner)
             outputs, out_tree = flatten_output(fun(*call_args, **call_kwargs), fun)

@@ -391,7 +391,7 @@ class Nests:
         return [first, Nest(tuple(combine), (), work=100.0)] if combine else [first]
 
     def combine(self, node: Node, partial: Buffer, accumulator: Storage, chunks: int) -> list[Statement]:
-        stored = self.storage[node.var] if node.var in self.storage else None
+        stored = self.storage.get(node.var)
         if stored is None:
             stored = self.storage[node.var] = self.allocate(node, 0)
         dtype = node.var.type.dtype

@@ -88,9 +88,9 @@ class Builder:
         _state.builder = self.parent
         self.state = "closed"
 
-    def add_input(self, type: ArrayType, known: Any = None) -> Tracer:
+    def add_input(self, array_type: ArrayType, known: Any = None) -> Tracer:
         """A new input; ``known`` is its value (an array, or a tracer of an outer builder) if there is one."""
-        var = Var(type)
+        var = Var(array_type)
         self.inputs.append(var)
         if known is not None:
             self.known[var] = known
@@ -129,11 +129,11 @@ class Builder:
             builder = builder.parent
         return False
 
-    def _capture(self, value: Any, type: ArrayType) -> Var:
+    def _capture(self, value: Any, array_type: ArrayType) -> Var:
         key = id(value.var) if isinstance(value, Tracer) else id(value)
         var = self._capture_vars.get(key)
         if var is None:
-            var = self._capture_vars[key] = Var(type)
+            var = self._capture_vars[key] = Var(array_type)
             self.captures.append(value)  # keeps the value alive, so that its id stays its own
             self.known[var] = value
         return var
@@ -269,7 +269,7 @@ def bind_all(primitive: Primitive, operands: Sequence[Any], params: dict[str, An
         types = primitive.result_types(tuple([atom.type for atom in atoms]), params)
     except GradxformError as error:
         raise type(error)(f"{error}{user_line()}") from None
-    outputs = tuple([Var(type) for type in types])
+    outputs = tuple([Var(array_type) for array_type in types])
     source = builder.source or user_source()
     ordered = tuple(sorted(params.items())) if len(params) > 1 else tuple(params.items())
     builder.equations.append(Equation(primitive, atoms, ordered, outputs, source))

@@ -6,7 +6,8 @@ finite differences, or another way to the same mathematics.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -83,23 +84,17 @@ def check_compiled(program: Program, arguments: Sequence[Any]) -> None:
         assert np.asarray(a).tobytes() == b.tobytes(), "compiled code wrote to an argument"
 
 
-class small_chunks:
+@contextmanager
+def small_chunks() -> Iterator[None]:
     """Within this context even small loops are cut into chunks, and small products go to BLAS."""
-
-    _SETTINGS = ((nests, "PARALLEL_WORK", 1.0), (nests, "CHUNK_WORK", 0.5), (nodes, "BLAS_THRESHOLD", 8))
-
-    def __enter__(self) -> None:
-        self._before = [getattr(module, name) for module, name, _ in self._SETTINGS]
-        for module, name, value in self._SETTINGS:
-            setattr(module, name, value)
-        # The key of the disk cache does not know these settings.
-        self._cache = config.override(cache_dir="off")
-        self._cache.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._cache.__exit__(*error)
-        for (module, name, _), value in zip(self._SETTINGS, self._before, strict=True):
-            setattr(module, name, value)
+    before = nests.CHUNK_WORK, nodes.BLAS_THRESHOLD
+    nests.CHUNK_WORK, nodes.BLAS_THRESHOLD = 0.5, 8
+    try:
+        # The key of the disk cache does not know the first two.
+        with config.override(parallel_threshold=1, cache_dir="off"):
+            yield
+    finally:
+        nests.CHUNK_WORK, nodes.BLAS_THRESHOLD = before
 
 
 # -------------------------------------------------------------------------------------------------------- derivatives
