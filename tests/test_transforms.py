@@ -120,7 +120,7 @@ TREES: list[Any] = [
     Line(X, A),
     Pair(X, Line(A, 0.5)),
     OrderedDict([("z", X), ("a", A)]),
-    {"deep": {"er": [Point(X, (A,))]}, 3: X} if False else {"deep": {"er": [Point(X, (A,))]}},
+    {"deep": {"er": [Point(X, (A,))]}},
     [],
     None,
     {},
@@ -447,7 +447,7 @@ def test_vmap_prefixes() -> None:
     close(gx.vmap(f, in_axes=({"w": 0, "b": None}, None))(params | {"b": X}, X), A * X + X)
     close(gx.vmap(f, in_axes=({"w": 1, "b": None}, 0))(params, X), A.T * X[:, None] + np.array([1.0, 2.0]))
     close(gx.vmap(lambda p: p.x + p.y, in_axes=(Point(0, None),))(Point(A, X)), A + X)
-    close(gx.vmap(lambda x: {"a": x, "b": (x, np.float64(1.0))}, out_axes={"a": 1, "b": None} if False else {"a": 1, "b": (0, None)})(A),
+    close(gx.vmap(lambda x: {"a": x, "b": (x, np.float64(1.0))}, out_axes={"a": 1, "b": (0, None)})(A),
           {"a": A.T, "b": (A, np.float64(1.0))})
 
 
@@ -645,7 +645,7 @@ def test_jit_inside_a_loop_is_traced_once() -> None:
             x = step(x)
         return x
 
-    close(gx.grad(f)(4.0), np.float64(0.5**10))
+    close(gx.grad(f)(np.float64(4.0)), np.float64(0.5**10))
     assert len(count) == 1
 
 
@@ -686,9 +686,11 @@ def test_python_control_flow_without_jit(x: float) -> None:
     step = 1e-6
     expected = (steered(x + step) - steered(x - step)) / (2 * step)
     for found in (gx.grad(steered)(x), gx.jvp(steered, (x,), (1.0,))[1], gx.jacfwd(steered)(x), gx.vjp(steered, x)[1](1.0)[0],
-                  gx.grad(lambda p: steered(p["x"]))({"x": x})):
+                  gx.grad(lambda p: steered(p["x"]))({"x": x})["x"]):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
-    np.testing.assert_allclose(gx.grad(gx.grad(steered))(x), 2.0 * (x > 1) if x != 1.5 else gx.grad(gx.grad(steered))(x))
+    # Of second order is only total * 2**count, where total starts as x * x.
+    count = {0.5: 3, 1.5: 2, -3.0: 0, 20.0: 0}[x]
+    assert gx.grad(gx.grad(steered))(x) == (2.0 * 2**count if x > 1 else 0.0)
 
 
 def test_values_that_steer() -> None:
@@ -755,8 +757,11 @@ def test_assignment_is_refused() -> None:
         result[0] = x[0]
         return np.sum(result)
 
-    with pytest.raises(errors.TracerConversionError):
+    # NumPy puts an error of its own in front of ours.
+    with pytest.raises((TypeError, ValueError)) as error:
         gx.grad(g)(X)
+    cause = error.value if isinstance(error.value, errors.TracerConversionError) else error.value.__cause__
+    assert isinstance(cause, errors.TracerConversionError)
 
 
 # --------------------------------------------------------------------------------------------------------------- leaks
@@ -910,14 +915,25 @@ def test_arrays_describe_themselves() -> None:
     assert "float64[3]" in seen[2] and "0.5" not in seen[2]
 
 
-def test_python_scalars_stay_weak_through_transforms() -> None:
+def test_promotion_is_that_of_numpy() -> None:
+    x = X.astype(np.float32)
+    functions = [lambda s, v: s * v, lambda s, v: s * 2.0 * v, lambda s, v: 2.0 * s * v, lambda s, v: (s + 1.0) * v, lambda s, v: -s * v,
+                 lambda s, v: (s + s) * v, lambda s, v: s**2 * v, lambda s, v: s / 2 * v, lambda s, v: abs(s) - v,
+                 lambda s, v: np.sin(s) * v, lambda s, v: np.multiply(s, 2.0) * v]
+    for f in functions:
+        for scalar in (2.0, 2, np.float64(2.0), np.float32(2.0)):
+            expected = np.asarray(f(scalar, x)).dtype
+            assert gx.jit(f)(scalar, x).dtype == expected, (functions.index(f), scalar)
+            assert gx.vmap(f, in_axes=(None, 0))(scalar, x).dtype == expected, (functions.index(f), scalar)
+            assert gx.jvp(lambda v, f=f, s=scalar: f(s, v), (x,), (x,))[1].dtype == expected
+
+
+def test_gradients_have_the_dtype_of_their_argument() -> None:
     x = X.astype(np.float32)
     assert gx.grad(lambda s, v: np.sum(s * v))(2.0, x).dtype == np.float64
-    value, _ = gx.value_and_grad(lambda s, v: np.sum(s * v), argnums=1)(2.0, x)
-    assert value.dtype == np.float32
-    assert gx.jit(lambda s, v: s * v)(2.0, x).dtype == np.float32
-    assert gx.jit(lambda s, v: s * v)(np.float64(2.0), x).dtype == np.float64
-    assert gx.vmap(lambda s, v: s * v, in_axes=(None, 0))(2.0, x).dtype == np.float32
+    value, gradient = gx.value_and_grad(lambda s, v: np.sum(s * v), argnums=1)(2.0, x)
+    assert value.dtype == gradient.dtype == np.float32
+    assert gx.grad(lambda s, v: np.sum(s * v), argnums=1)(np.float64(2.0), x).dtype == np.float32
 
 
 def test_closed_over_arrays_are_constants() -> None:
@@ -931,10 +947,17 @@ def test_closed_over_arrays_are_constants() -> None:
 def test_results_are_fresh_arrays() -> None:
     x = X.copy()
     value, pull = gx.vjp(lambda x: x * 1.0, x)
-    (gradient,) = pull(x)
-    gradient[0] = 99.0
-    assert x[0] == 0.5
-    found = gx.grad(lambda x: np.sum(x))(x)
-    found[0] = 5.0  # writable
-    result = gx.jvp(lambda x: x, (x,), (x,))[1]
-    assert result is not None
+    results = [*pull(x), gx.grad(lambda x: np.sum(x))(x), *gx.jvp(lambda x: x, (x,), (x,)), gx.vmap(lambda x: x)(x),
+               gx.jacfwd(lambda x: x)(x), gx.grad(lambda x: 3.0)(x), gx.linearize(lambda x: x, x)[0], gx.vmap(lambda y: 2.0)(x),
+               gx.jvp(lambda x: x[::-1], (x,), (x,))[1], gx.vjp(lambda x: x, x)[1](x)[0], gx.jit(lambda x: x)(x)]
+    for number, result in enumerate(results):
+        assert result.flags.writeable, number
+        result += 100.0
+    np.testing.assert_array_equal(x, X)
+
+
+def test_numbers_are_numpy_scalars() -> None:
+    for result in (gx.grad(lambda x: x * 2.0)(1.0), *gx.jvp(lambda x: x[0], (X,), (X,)), gx.vjp(lambda x: x, 1.0)[1](2.0)[0],
+                   gx.value_and_grad(lambda x: x[0])(X)[0], gx.grad(lambda p: p[0].sum())([1.0])[0], gx.jacfwd(lambda x: x)(1.0),
+                   gx.linearize(lambda x: x[1], X)[1](X), gx.grad(lambda x: x.reshape(1)[0])(1.0), gx.jit(lambda x: x[0])(X)):
+        assert isinstance(result, np.float64), type(result)

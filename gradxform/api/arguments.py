@@ -77,7 +77,7 @@ def check_differentiable(purpose: str, function: Any, types: Sequence[ArrayType]
     for array_type in types:
         if not is_float(array_type.dtype) and not allow_int:
             raise NotDifferentiableError(
-                f"{purpose} of {name_of(function)} needs arguments of a float dtype, got {type}: pass 2.0 instead of 2, "
+                f"{purpose} of {name_of(function)} needs arguments of a float dtype, got {array_type}: pass 2.0 instead of 2, "
                 f"cast with .astype(np.float64), choose other argnums, or set allow_int=True{user_line()}")
 
 

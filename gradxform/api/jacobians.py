@@ -44,7 +44,7 @@ def _prepared(purpose: str, fun: Any, argnums: Argnums, has_aux: bool, allow_int
     for array_type in traced.program.output_types[:count]:
         if not is_float(array_type.dtype):
             raise NotDifferentiableError(
-                f"{purpose} needs results of a float dtype; {name_of(fun)} gives {type}{user_line()}")
+                f"{purpose} needs results of a float dtype; {name_of(fun)} gives {array_type}{user_line()}")
     return selected, traced, count
 
 

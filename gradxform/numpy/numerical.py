@@ -380,7 +380,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     """The cross-correlation of two vectors: sums of a[n + k] * v[n]."""
     x, y = lift("correlate", a), lift("correlate", v)
     if x.size < y.size:
-        return convolve(y[::-1], x, mode)[::-1]
+        return convolve(y, x[::-1], mode)[::-1]
     return convolve(x, y[::-1], mode)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from gradxform import operators
 from gradxform.core import dtype_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import bool_, float64
+from gradxform.dtypes import bool_, float64, int8
 from gradxform.errors import ArgumentTypeError, DTypeError
 from gradxform.numpy.dispatch import as_inexact, operand_in, refuse_unless, traced
 from gradxform.operands import as_operand, binary, broadcast_operands, cast, lift, promote_operands
@@ -119,7 +119,7 @@ absolute = abs = _ufunc(np.absolute, operators.absolute, "The magnitude of x; it
 fabs = _elementary(np.fabs, arithmetic.abs, "The magnitude of x as a float; its derivative at 0 is 0.")
 sign = _ufunc(np.sign, _numbers("sign", arithmetic.sign), "-1, 0 or 1, NaN for NaN; the derivative is zero.")
 square = _ufunc(
-    np.square, lambda x: operators.multiply(x, x) if dtype_of(x) == bool_ else arithmetic.square(x), "x * x.")
+    np.square, lambda x: arithmetic.square(cast(x, int8) if dtype_of(x) == bool_ else x), "x * x; booleans give int8.")
 reciprocal = _ufunc(
     np.reciprocal,
     _on_integers("reciprocal", arithmetic.reciprocal, lambda x: arithmetic.floor_divide(dtype_of(x).type(1), x)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradxform.core import Primitive, Refuses, Undefined, dtype_of
+from gradxform.core import Primitive, Refuses, Undefined, dtype_of, type_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import python_literal
 from gradxform.dtypes import DType, check_same
@@ -44,7 +44,11 @@ def same_dtype(*operands: Any) -> tuple[Any, ...]:
         widest = max((type(x) for x in operands), key=_PYTHON_SCALARS.index)
         return tuple([widest(x) for x in operands])
     dtype = dtype_of(others[0])
-    return tuple([_adopt(x, dtype) if type(x) in _PYTHON_SCALARS else x for x in operands])
+    adopted = [_adopt(x, dtype) if type(x) in _PYTHON_SCALARS else x for x in operands]
+    if all(type_of(x).weak for x in others):
+        # Python scalars among themselves stay Python scalars, and so promote weakly with what comes later.
+        return tuple([x.item() if type(y) in _PYTHON_SCALARS else x for x, y in zip(adopted, operands, strict=True)])
+    return tuple(adopted)
 
 
 def _adopt(value: Any, dtype: DType) -> Any:
