@@ -22,7 +22,7 @@ from gradxform.errors import (
     TracerConversionError,
 )
 from gradxform.indexing import get
-from gradxform.operands import is_operand, supported_dtype
+from gradxform.operands import is_operand, known_value, supported_dtype
 from gradxform.primitives.logic import convert
 from gradxform.primitives.shape import reshape, slice_along
 from gradxform.updates import Updates
@@ -130,7 +130,7 @@ class Array(Tracer):
 
     def _value(self) -> Any:
         try:
-            return self.builder.value_of(self.var)
+            return known_value(self)
         except GradxformError:
             return None
 

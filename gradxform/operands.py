@@ -55,6 +55,11 @@ def as_operand(name: str, value: Any) -> Any:
         f"{name}: expected an array or a number, got {value!r} of type {type(value).__name__}{user_line()}")
 
 
+def known_value(tracer: Tracer) -> Any:
+    """The value of a traced array if it is known while tracing, else None."""
+    return tracer.builder.value_of(tracer.var)
+
+
 def is_operand(value: Any) -> bool:
     """Whether an operator may take ``value``; others are given the chance to define the reflected operator."""
     return isinstance(value, (Tracer, np.ndarray, np.generic, int, float, complex, list, tuple)) or (

@@ -13,7 +13,7 @@ from gradxform.core.source import user_line
 from gradxform.errors import DTypeError, IndexRangeError, ReadOnlyError, ShapeError
 from gradxform.indexing import get, update
 from gradxform.linear import full
-from gradxform.operands import as_operand, broadcast_to, cast, lift
+from gradxform.operands import as_operand, broadcast_to, cast, known_value, lift
 from gradxform.primitives.logic import select
 from gradxform.primitives.shape import reshape
 
@@ -70,7 +70,7 @@ class Update:
     def set(self, values: Any) -> Any:
         """``x`` with ``x[index] = values``; with a mask whose values are not known if ``values`` is a single one."""
         mask = self.index
-        if isinstance(mask, Tracer) and mask.type.dtype.kind == "b" and mask.builder.value_of(mask.var) is None:
+        if isinstance(mask, Tracer) and mask.type.dtype.kind == "b" and known_value(mask) is None:
             return self._set_by_mask(mask, self._values("at[mask].set", values))
         return self._update("set", values, "set")
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-
-import gradxform as gx
-from gradxform import primitives as P
-from gradxform.core import run
 from support import laws
 from support.differences import central_difference, directions
 from support.programs import Function, functions, seeded, trace
 from support.tolerances import assert_all_close, assert_close
+
+import gradxform as gx
+from gradxform import primitives as P
+from gradxform.core import run
 
 #: Seeds per test item: a failing item names few seeds, and its message the function.
 SEEDS = [range(start, start + 10) for start in range(0, 80, 10)]
@@ -42,8 +42,10 @@ def with_cotangents(function: Function) -> tuple[Any, list[Any]]:
     program = laws.gradient_program(trace(function, function.inputs), function.floats)
     generator = np.random.default_rng(5)
     count = len(function.inputs)
-    return program, [*function.inputs, *(np.asarray(generator.standard_normal(v.type.shape), v.type.dtype)
-                                         for v in program.inputs[count:])]
+    return program, [
+        *function.inputs,
+        *(np.asarray(generator.standard_normal(v.type.shape), v.type.dtype) for v in program.inputs[count:]),
+    ]
 
 
 def kinds(seed: int) -> Function:
@@ -68,9 +70,37 @@ def test_writer_is_reproducible_and_covers_the_primitives() -> None:
             empty += 0 in shape
             one += 1 in shape
     assert ranks >= {0, 1, 2, 3, 4} and empty > 5 and one > 50
-    expected = {"broadcast", "reshape", "transpose", "slice", "reverse", "concatenate", "pad", "reduce_sum", "reduce_max",
-                "reduce_prod", "cumsum", "cumprod", "cummax", "dot_general", "gather", "scatter", "select", "less", "convert",
-                "argmax", "sin", "log", "div", "pow", "floor", "maximum", "remainder", "logical_and", "right_shift"}
+    expected = {
+        "broadcast",
+        "reshape",
+        "transpose",
+        "slice",
+        "reverse",
+        "concatenate",
+        "pad",
+        "reduce_sum",
+        "reduce_max",
+        "reduce_prod",
+        "cumsum",
+        "cumprod",
+        "cummax",
+        "dot_general",
+        "gather",
+        "scatter",
+        "select",
+        "less",
+        "convert",
+        "argmax",
+        "sin",
+        "log",
+        "div",
+        "pow",
+        "floor",
+        "maximum",
+        "remainder",
+        "logical_and",
+        "right_shift",
+    }
     assert expected <= used, expected - used
 
 
@@ -216,7 +246,9 @@ def test_gradients_of_gradients_against_differences(seeds: range) -> None:
             return [results[i] for i in floats]
 
         expected = central_difference(values, arguments, tangents)
-        checked(function, assert_all_close, laws.tangents_of(program, arguments, tangents), expected, "differences", "second order")
+        checked(
+            function, assert_all_close, laws.tangents_of(program, arguments, tangents), expected, "differences", "second order"
+        )
 
 
 @given(functions(smooth=True, longest=8))
@@ -292,8 +324,8 @@ def test_batch_of_nothing_and_of_one() -> None:
 
         batched, out_flags = batch(program, flags, 0)
         found = run(batched, [np.zeros((0, *np.shape(x)), np.asarray(x).dtype) for x in function.inputs])
-        for x, flag, type in zip(found, out_flags, program.output_types, strict=True):
-            assert np.shape(x) == ((0, *type.shape) if flag else type.shape), str(function)
+        for x, flag, expected in zip(found, out_flags, program.output_types, strict=True):
+            assert np.shape(x) == ((0, *expected.shape) if flag else expected.shape), str(function)
 
 
 # ----------------------------------------------------------------------------------------- jit, vmap and grad together

@@ -69,8 +69,18 @@ def weighted(x: Any, y: Any, z: Any = 1.0) -> Any:
 
 @pytest.mark.parametrize(
     ("argnums", "expected"),
-    [(0, 12.0), (1, 4.0), (-1, 3.0), (-3, 12.0), ((0,), (12.0,)), ((1, 0), (4.0, 12.0)), ([2, 0], (3.0, 12.0)), ((-1, 0), (3.0, 12.0)),
-     (np.int64(1), 4.0), ((), ())],
+    [
+        (0, 12.0),
+        (1, 4.0),
+        (-1, 3.0),
+        (-3, 12.0),
+        ((0,), (12.0,)),
+        ((1, 0), (4.0, 12.0)),
+        ([2, 0], (3.0, 12.0)),
+        ((-1, 0), (3.0, 12.0)),
+        (np.int64(1), 4.0),
+        ((), ()),
+    ],
 )
 def test_argnums(argnums: Any, expected: Any) -> None:
     expected = gx.tree.map_leaves(np.float64, expected)
@@ -142,7 +152,7 @@ def test_gradient_has_the_structure_of_the_argument(tree: Any) -> None:
     close(gx.jacfwd(energy)(tree), expected)
     close(gx.jit(gx.grad(energy))(tree), expected)
     tangents = gx.tree.unflatten(treedef, [np.ones_like(x) for x in leaves])
-    value, tangent = gx.jvp(energy, (tree,), (tangents,))
+    _, tangent = gx.jvp(energy, (tree,), (tangents,))
     close(tangent, np.float64(sum(np.sum(x) for x in gx.tree.leaves(expected))))
     assert type(gx.grad(energy)(tree)) is type(tree)
 
@@ -155,7 +165,7 @@ def test_output_trees() -> None:
     value, tangent = gx.jvp(f, (X,), (ones,))
     assert isinstance(value["point"], Point) and isinstance(value["line"], Line) and isinstance(value["pair"], Pair)
     close(tangent, {"point": Point(2 * ones, [2 * X, None]), "line": Line(ones, np.float64(0.0)), "pair": Pair(ones, ones)})
-    value, pull = gx.vjp(f, X)
+    _, pull = gx.vjp(f, X)
     (found,) = pull({"point": Point(ones, [ones, None]), "line": Line(ones, 7.0), "pair": Pair(ones, ones)})
     close(found, 2 + 2 * X + 3.0)
     jacobian = gx.jacfwd(f)(X)
@@ -447,8 +457,10 @@ def test_vmap_prefixes() -> None:
     close(gx.vmap(f, in_axes=({"w": 0, "b": None}, None))(params | {"b": X}, X), A * X + X)
     close(gx.vmap(f, in_axes=({"w": 1, "b": None}, 0))(params, X), A.T * X[:, None] + np.array([1.0, 2.0]))
     close(gx.vmap(lambda p: p.x + p.y, in_axes=(Point(0, None),))(Point(A, X)), A + X)
-    close(gx.vmap(lambda x: {"a": x, "b": (x, np.float64(1.0))}, out_axes={"a": 1, "b": (0, None)})(A),
-          {"a": A.T, "b": (A, np.float64(1.0))})
+    close(
+        gx.vmap(lambda x: {"a": x, "b": (x, np.float64(1.0))}, out_axes={"a": 1, "b": (0, None)})(A),
+        {"a": A.T, "b": (A, np.float64(1.0))},
+    )
 
 
 def test_vmap_keywords_are_batched_along_axis_0() -> None:
@@ -505,7 +517,7 @@ class Model:
         self.scale = scale
 
     @gx.jit
-    def fixed(x: Any) -> Any:  # noqa: N805
+    def fixed(x: Any) -> Any:
         return x * 5.0
 
     def loss(self, x: Any) -> Any:
@@ -556,7 +568,9 @@ def test_decorators() -> None:
     assert gx.vmap(np.sin).__name__
 
 
-@pytest.mark.parametrize("transform", [gx.grad, gx.value_and_grad, gx.jacfwd, gx.jacrev, gx.hessian, gx.vmap, gx.jit, gx.make_ir, gx.hvp])
+@pytest.mark.parametrize(
+    "transform", [gx.grad, gx.value_and_grad, gx.jacfwd, gx.jacrev, gx.hessian, gx.vmap, gx.jit, gx.make_ir, gx.hvp]
+)
 def test_not_a_function(transform: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match=r"function.*3\.0"):
         transform(3.0)
@@ -685,8 +699,13 @@ def steered(x: Any) -> Any:
 def test_python_control_flow_without_jit(x: float) -> None:
     step = 1e-6
     expected = (steered(x + step) - steered(x - step)) / (2 * step)
-    for found in (gx.grad(steered)(x), gx.jvp(steered, (x,), (1.0,))[1], gx.jacfwd(steered)(x), gx.vjp(steered, x)[1](1.0)[0],
-                  gx.grad(lambda p: steered(p["x"]))({"x": x})["x"]):
+    for found in (
+        gx.grad(steered)(x),
+        gx.jvp(steered, (x,), (1.0,))[1],
+        gx.jacfwd(steered)(x),
+        gx.vjp(steered, x)[1](1.0)[0],
+        gx.grad(lambda p: steered(p["x"]))({"x": x})["x"],
+    ):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     # Of second order is only total * 2**count, where total starts as x * x.
     count = {0.5: 3, 1.5: 2, -3.0: 0, 20.0: 0}[x]
@@ -711,8 +730,13 @@ def test_values_that_steer() -> None:
 
 @pytest.mark.parametrize(
     "f",
-    [lambda x: x if x > 0 else -x, lambda x: [1.0, 2.0][x.astype(int)], lambda x: range(int(x)), lambda x: abs(x) if x else x,
-     lambda x: x * (1.0 if (x > 0).item() else 2.0)],
+    [
+        lambda x: x if x > 0 else -x,
+        lambda x: [1.0, 2.0][x.astype(int)],
+        lambda x: range(int(x)),
+        lambda x: abs(x) if x else x,
+        lambda x: x * (1.0 if (x > 0).item() else 2.0),
+    ],
 )
 @pytest.mark.parametrize("transform", [gx.jit, lambda f: lambda x: gx.vmap(f)(np.full(2, x)), gx.make_ir])
 def test_unknown_values(f: Callable[[Any], Any], transform: Callable[..., Any]) -> None:
@@ -730,7 +754,14 @@ def test_unbatched_values_are_known_inside_vmap() -> None:
 
 @pytest.mark.parametrize(
     "cut",
-    [float, lambda x: np.asarray(x), lambda x: np.array([1.0, x]), lambda x: x.item(), complex, lambda x: __import__("math").sin(x)],
+    [
+        float,
+        lambda x: np.asarray(x),
+        lambda x: np.array([1.0, x]),
+        lambda x: x.item(),
+        complex,
+        lambda x: __import__("math").sin(x),
+    ],
 )
 @pytest.mark.parametrize("transform", [gx.grad, gx.jit, lambda f: lambda x: gx.jvp(f, (x,), (1.0,))])
 def test_conversions_that_would_cut_the_derivative(cut: Callable[[Any], Any], transform: Callable[..., Any]) -> None:
@@ -832,10 +863,24 @@ def test_gradient_of_an_integer_result() -> None:
         gx.jacrev(lambda x: x.astype(np.int64))(X)
 
 
-@pytest.mark.parametrize("argument", ["text", object(), {1, 2}, np.array(["a"]), np.array([None]), 1j, np.ones(2, np.complex128),
-                                      np.ones(2, np.float16), np.datetime64("2020-01-01")])
-@pytest.mark.parametrize("transform", [gx.grad, gx.jacfwd, gx.jit, gx.vmap, lambda f: lambda x: gx.jvp(f, (x,), (x,)),
-                                       lambda f: lambda x: gx.vjp(f, x)])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "text",
+        object(),
+        {1, 2},
+        np.array(["a"]),
+        np.array([None]),
+        1j,
+        np.ones(2, np.complex128),
+        np.ones(2, np.float16),
+        np.datetime64("2020-01-01"),
+    ],
+)
+@pytest.mark.parametrize(
+    "transform",
+    [gx.grad, gx.jacfwd, gx.jit, gx.vmap, lambda f: lambda x: gx.jvp(f, (x,), (x,)), lambda f: lambda x: gx.vjp(f, x)],
+)
 def test_arguments_that_are_no_arrays(transform: Callable[..., Any], argument: Any) -> None:
     with pytest.raises(TypeError):
         transform(lambda x: x)(argument)
@@ -887,8 +932,11 @@ def test_make_ir_and_eval_shape() -> None:
     assert len(program.inputs) == 1
     assert "sin" in str(program) and "3.0" in str(program)
     assert gx.make_jaxpr is gx.make_ir
-    shape = gx.eval_shape(lambda p, y: {"out": p["a"] @ y, "n": np.sum(y > 0)}, {"a": gx.ShapeDType((2, 3), np.float32)},
-                          gx.ShapeDType((3, 4), np.float32))
+    shape = gx.eval_shape(
+        lambda p, y: {"out": p["a"] @ y, "n": np.sum(y > 0)},
+        {"a": gx.ShapeDType((2, 3), np.float32)},
+        gx.ShapeDType((3, 4), np.float32),
+    )
     assert shape["out"] == gx.ShapeDType((2, 4), np.float32)
     assert shape["n"].shape == () and shape["n"].dtype == np.int64
     assert gx.eval_shape(gx.grad(lambda x: np.sum(x**2)), gx.ShapeDType((10**9,), float)).shape == (10**9,)
@@ -917,9 +965,19 @@ def test_arrays_describe_themselves() -> None:
 
 def test_promotion_is_that_of_numpy() -> None:
     x = X.astype(np.float32)
-    functions = [lambda s, v: s * v, lambda s, v: s * 2.0 * v, lambda s, v: 2.0 * s * v, lambda s, v: (s + 1.0) * v, lambda s, v: -s * v,
-                 lambda s, v: (s + s) * v, lambda s, v: s**2 * v, lambda s, v: s / 2 * v, lambda s, v: abs(s) - v,
-                 lambda s, v: np.sin(s) * v, lambda s, v: np.multiply(s, 2.0) * v]
+    functions = [
+        lambda s, v: s * v,
+        lambda s, v: s * 2.0 * v,
+        lambda s, v: 2.0 * s * v,
+        lambda s, v: (s + 1.0) * v,
+        lambda s, v: -s * v,
+        lambda s, v: (s + s) * v,
+        lambda s, v: s**2 * v,
+        lambda s, v: s / 2 * v,
+        lambda s, v: abs(s) - v,
+        lambda s, v: np.sin(s) * v,
+        lambda s, v: np.multiply(s, 2.0) * v,
+    ]
     for f in functions:
         for scalar in (2.0, 2, np.float64(2.0), np.float32(2.0)):
             expected = np.asarray(f(scalar, x)).dtype
@@ -946,10 +1004,20 @@ def test_closed_over_arrays_are_constants() -> None:
 
 def test_results_are_fresh_arrays() -> None:
     x = X.copy()
-    value, pull = gx.vjp(lambda x: x * 1.0, x)
-    results = [*pull(x), gx.grad(lambda x: np.sum(x))(x), *gx.jvp(lambda x: x, (x,), (x,)), gx.vmap(lambda x: x)(x),
-               gx.jacfwd(lambda x: x)(x), gx.grad(lambda x: 3.0)(x), gx.linearize(lambda x: x, x)[0], gx.vmap(lambda y: 2.0)(x),
-               gx.jvp(lambda x: x[::-1], (x,), (x,))[1], gx.vjp(lambda x: x, x)[1](x)[0], gx.jit(lambda x: x)(x)]
+    _, pull = gx.vjp(lambda x: x * 1.0, x)
+    results = [
+        *pull(x),
+        gx.grad(lambda x: np.sum(x))(x),
+        *gx.jvp(lambda x: x, (x,), (x,)),
+        gx.vmap(lambda x: x)(x),
+        gx.jacfwd(lambda x: x)(x),
+        gx.grad(lambda x: 3.0)(x),
+        gx.linearize(lambda x: x, x)[0],
+        gx.vmap(lambda y: 2.0)(x),
+        gx.jvp(lambda x: x[::-1], (x,), (x,))[1],
+        gx.vjp(lambda x: x, x)[1](x)[0],
+        gx.jit(lambda x: x)(x),
+    ]
     for number, result in enumerate(results):
         assert result.flags.writeable, number
         result += 100.0
@@ -957,7 +1025,15 @@ def test_results_are_fresh_arrays() -> None:
 
 
 def test_numbers_are_numpy_scalars() -> None:
-    for result in (gx.grad(lambda x: x * 2.0)(1.0), *gx.jvp(lambda x: x[0], (X,), (X,)), gx.vjp(lambda x: x, 1.0)[1](2.0)[0],
-                   gx.value_and_grad(lambda x: x[0])(X)[0], gx.grad(lambda p: p[0].sum())([1.0])[0], gx.jacfwd(lambda x: x)(1.0),
-                   gx.linearize(lambda x: x[1], X)[1](X), gx.grad(lambda x: x.reshape(1)[0])(1.0), gx.jit(lambda x: x[0])(X)):
+    for result in (
+        gx.grad(lambda x: x * 2.0)(1.0),
+        *gx.jvp(lambda x: x[0], (X,), (X,)),
+        gx.vjp(lambda x: x, 1.0)[1](2.0)[0],
+        gx.value_and_grad(lambda x: x[0])(X)[0],
+        gx.grad(lambda p: p[0].sum())([1.0])[0],
+        gx.jacfwd(lambda x: x)(1.0),
+        gx.linearize(lambda x: x[1], X)[1](X),
+        gx.grad(lambda x: x.reshape(1)[0])(1.0),
+        gx.jit(lambda x: x[0])(X),
+    ):
         assert isinstance(result, np.float64), type(result)

@@ -141,7 +141,8 @@ def jacrev(
         for output in range(count):
             array_type = program.output_types[output].strong()
             if not pulled.depends[output]:
-                blocks.append([zeros(ArrayType(array_type.dtype, (*array_type.shape, *t.shape))) for t in selected.types])
+                blocks.append([zeros(ArrayType(array_type.dtype, (*array_type.shape, *t.shape))) if flag
+                               else _integer_block(array_type, t) for flag, t in zip(wanted, selected.types, strict=True)])
                 continue
             seeds: list[Any] = []
             flags = []

@@ -134,6 +134,11 @@ class Jitted(NativeCallable):
         traced = self._trace(args, kwargs)
         return Lowered(traced.program, self._spec(request, traced)[0])
 
+    @property
+    def specialization_count(self) -> int:
+        """How many specialisations this function has in memory."""
+        return len(self._specialisations)
+
     def clear_cache(self) -> None:
         """Forget this function's compiled code and traces in memory; the disk cache stays."""
         with self._lock:
@@ -215,7 +220,7 @@ class Jitted(NativeCallable):
         entry = NativeEntry(made.address, made.cell_address, made.alive)
         found = _Specialisation(entry, None if structured else traced.treedef)
         self._specialisations[request.key] = found
-        if structured and request.treedef is None and self.specialization_count < CHAIN_LENGTH:
+        if structured and request.treedef is None and super().specialization_count < CHAIN_LENGTH:
             self.link(made.address, made.cell_address, made.alive)
         return found
 

@@ -39,6 +39,8 @@ def name_of(function: Any) -> str:
 
 def as_value(leaf: Any, what: str) -> Any:
     """A leaf as a tracer, Python scalar, NumPy scalar or native-endian array; ArgumentTypeError otherwise."""
+    if type(leaf) is int and not -(1 << 63) <= leaf < 1 << 63:
+        raise OverflowError(f"{what}: Python integer {leaf} does not fit int64{user_line()}")
     if isinstance(leaf, Tracer) or python_scalar_dtype(leaf) is not None:
         return leaf
     if isinstance(leaf, (np.ndarray, np.generic)):

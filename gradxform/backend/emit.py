@@ -41,6 +41,8 @@ STACK_BYTES = 32 * 1024
 INLINE_CALLS = 24
 #: Nests estimated to run longer than this stay functions of their own.
 OUTLINE_WORK = 2_000.0
+#: Indices beyond are reported as this one.
+FARTHEST_INDEX = (1 << 47) - 1
 VECTOR_LANES = {"f64": 8, "f32": 16}
 
 Variant = Literal["fast", "careful", "called"]
@@ -56,7 +58,7 @@ class Module:
     imports: dict[str, None] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
     vectors: dict[str, None] = field(default_factory=dict)
-    sites: list[int] = field(default_factory=list)
+    sites: list[tuple[int, int]] = field(default_factory=list)
 
     def text(self) -> str:
         requests = list(self.requests)
@@ -162,7 +164,7 @@ class NestWriter:
             return self.guard(expression, memo)
         arguments = [self.value(operand, memo) for operand in expression.operands]
         if operation == "checked_index":
-            return self.checked_index(arguments[0], arguments[1])
+            return self.checked_index(*arguments)
         dtypes = [operand.dtype for operand in expression.operands]
         start = len(self.lines)
         result = instruction(operation, arguments, dtypes, expression.dtype, None, self)
@@ -223,12 +225,16 @@ class NestWriter:
         self.start_block(done)
         return self.temporary(f"phi {type_name(expression.dtype)} [{first}, %{yes_end}], [{second}, %{no_end}]")
 
-    def checked_index(self, index: str, extent: str) -> str:
+    def checked_index(self, index: str, extent: str, axis: str) -> str:
         self.checked = True
         site = len(self.module.sites) + 1
-        self.module.sites.append(int(extent))
+        self.module.sites.append((int(axis), int(extent)))
         inside = self.temporary(f"icmp ult i64 {index}, {extent}")
-        tagged = self.temporary(f"or i64 {self.temporary(f'and i64 {index}, {(1 << 48) - 1}')}, {site << 48}")
+        shown = index
+        for name, bound in (("smax", -FARTHEST_INDEX), ("smin", FARTHEST_INDEX)):
+            self.declare(f"declare i64 @llvm.{name}.i64(i64, i64)")
+            shown = self.temporary(f"call i64 @llvm.{name}.i64(i64 {shown}, i64 {bound})")
+        tagged = self.temporary(f"or i64 {self.temporary(f'and i64 {shown}, {(1 << 48) - 1}')}, {site << 48}")
         old = self.temporary("load i64, ptr %bad")
         self.append(f"store i64 {self.temporary(f'select i1 {inside}, i64 {old}, i64 {tagged}')}, ptr %bad")
         return self.temporary(f"select i1 {inside}, i64 {index}, i64 0")

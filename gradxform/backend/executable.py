@@ -74,12 +74,14 @@ def compile_program(
     return Executable(loaded.address(ENTRY_SYMBOL), loaded.address(CELL_SYMBOL), alive)
 
 
-def _index_raiser(sites: Sequence[int]) -> Callable[[int], None]:
+def _index_raiser(sites: Sequence[Sequence[int]]) -> Callable[[int], None]:
     def raise_error(status: int) -> None:
         site, index = status >> 48, status & ((1 << 48) - 1)
         if index >= 1 << 47:
             index -= 1 << 48
-        extent = sites[site - 1]
-        raise IndexRangeError(f"index {index} is out of bounds for axis with size {extent}")
+        axis, extent = sites[site - 1]
+        # A negative index was wrapped by adding the extent; the user wrote it without.
+        index = index - extent if index < 0 else index
+        raise IndexRangeError(f"index {index} is out of bounds for axis {axis} with size {extent}")
 
     return raise_error

@@ -45,7 +45,7 @@ def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:
     return replace(spec, arena_bytes=kernel.arena_bytes, release_gil=release)
 
 
-def module_text(kernel: Kernel, spec: EntrySpec) -> tuple[str, tuple[str, ...], list[int]]:
-    """The whole module: kernel and entry point; the symbols it imports; the extents of its checked indices."""
+def module_text(kernel: Kernel, spec: EntrySpec) -> tuple[str, tuple[str, ...], list[tuple[int, int]]]:
+    """The whole module: kernel and entry point; the symbols it imports; axis and extent of its checked indices."""
     text, module = emit_kernel(kernel)
     return f"{text}\n{emit_entry(finish_spec(spec, kernel))}", imported_symbols(module), module.sites

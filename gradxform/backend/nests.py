@@ -366,7 +366,7 @@ class Nests:
         assert extent is not None
         reductions = [n for n in group.members if n.kind == "reduction" and group.assigned[n] in n.reduced]
         partial_bytes = sum(n.var.type.size * n.var.type.dtype.itemsize for n in reductions)
-        chunks = min(MAX_CHUNKS, int(work / CHUNK_WORK), extent, max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
+        chunks = min(MAX_CHUNKS, max(2, int(work / CHUNK_WORK)), extent, max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
         size = -(-extent // chunks)
         if size > 64:
             size = -(-size // 16) * 16

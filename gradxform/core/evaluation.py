@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradxform.core.tracing import bind_all, current_builder
+import numpy as np
+
+from gradxform.core.tracing import Tracer, bind_all, current_builder, evaluate, fresh, type_of
 from gradxform.errors import CheckError
 from gradxform.ir import Literal, Program, Var
+
+
+def _interpret(program: Program, arguments: Sequence[Any]) -> list[Any]:
+    values: dict[Var, Any] = {}
+    for var, argument in zip(program.inputs, arguments, strict=True):
+        values[var] = np.asarray(argument, dtype=type_of(argument).dtype)
+    for equation in program.equations:
+        operands = [x.value if isinstance(x, Literal) else values[x] for x in equation.inputs]
+        values.update(zip(equation.outputs, evaluate(equation.operation, operands, dict(equation.params)), strict=True))
+    return [fresh(x.value if isinstance(x, Literal) else values[x], arguments) for x in program.outputs]
 
 
 def run(program: Program, arguments: Sequence[Any]) -> list[Any]:
@@ -20,6 +32,8 @@ def run(program: Program, arguments: Sequence[Any]) -> list[Any]:
         raise CheckError(f"program takes {len(program.inputs)} inputs, got {len(arguments)}")
     values: dict[Var, Any] = dict(zip(program.inputs, arguments, strict=True))
     builder = current_builder()
+    if builder is None and not any(isinstance(x, Tracer) for x in arguments):
+        return _interpret(program, arguments)
     outer_source = builder.source if builder is not None else None
     try:
         for equation in program.equations:

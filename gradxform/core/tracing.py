@@ -251,6 +251,17 @@ def evaluate(primitive: Primitive, operands: Sequence[Any], params: dict[str, An
     return tuple(result) if primitive.multiple else (result,)
 
 
+def fresh(value: Any, arguments: Sequence[Any]) -> Any:
+    """A result that is the caller's own: numbers as NumPy scalars, arrays that are views or arguments copied."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.ndim == 0:
+        return value[()]
+    if value.base is not None or not value.flags.writeable or any(value is x for x in arguments):
+        return value.copy()
+    return value
+
+
 def bind_all(primitive: Primitive, operands: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     """Apply a primitive: recorded if a builder is open, evaluated otherwise."""
     builder = _state.builder
@@ -261,7 +272,7 @@ def bind_all(primitive: Primitive, operands: Sequence[Any], params: dict[str, An
         types = tuple(type_of(operand) for operand in operands)
         primitive.result_types(types, params)
         arrays = [np.asarray(x, dtype=t.dtype) for x, t in zip(operands, types, strict=True)]
-        return list(evaluate(primitive, arrays, params))
+        return [fresh(result, operands) for result in evaluate(primitive, arrays, params)]
     atoms = tuple([
         x.var if isinstance(x, Tracer) and x.builder is builder else builder.atom(x) for x in operands
     ])

@@ -82,8 +82,9 @@ def _value(expression: Expression, symbols: dict[Symbol, Any], memory: dict[Buff
         return _value(value if _value(condition, symbols, memory) else otherwise, symbols, memory)
     operands = tuple(_value(operand, symbols, memory) for operand in expression.operands)
     if expression.operation == "checked_index":
-        index, extent = (int(operand) for operand in operands)
+        index, extent, axis = (int(operand) for operand in operands)
         if not 0 <= index < extent:
-            raise IndexRangeError(f"index {index} is out of bounds for an axis with size {extent}")
+            index = index - extent if index < 0 else index  # as the user wrote it
+            raise IndexRangeError(f"index {index} is out of bounds for axis {axis} with size {extent}")
         return operands[0]
     return evaluate_operation(expression.operation, operands, expression.dtype)

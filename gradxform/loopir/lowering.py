@@ -41,7 +41,7 @@ class View:
 class Map:
     """Computed from operand elements at ``index``; the scheduler decides whether it is stored.
 
-    An index out of range is recorded by an ``Apply("checked_index", (index, extent))`` within the expression.
+    An index out of range is recorded by an ``Apply("checked_index", (index, extent, axis))`` within the expression.
     """
 
     read: Callable[[Index], Expression]

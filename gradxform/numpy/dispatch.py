@@ -10,7 +10,7 @@ from gradxform.core import current_builder
 from gradxform.core.source import user_line
 from gradxform.dtypes import inexact
 from gradxform.errors import ArgumentError, DTypeError, ReadOnlyError
-from gradxform.operands import as_operand, lift
+from gradxform.operands import as_operand, lift, supported_dtype
 from gradxform.operands import cast as cast_operand
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -82,4 +82,4 @@ def as_inexact(name: str, value: Any) -> Any:
 def operand_in(name: str, value: Any, dtype: Any) -> Any:
     """An operand in ``dtype`` if that is given."""
     operand = as_operand(name, value)
-    return operand if dtype is None else cast_operand(operand, dtype)
+    return operand if dtype is None else cast_operand(operand, supported_dtype(name, dtype))

@@ -34,7 +34,11 @@ from gradxform.primitives.shape import concatenate, iota
 
 @traced(np.where)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
-    """``x`` where ``condition`` holds, else ``y``; the one not chosen has derivative zero, even if it is infinite."""
+    """``x`` where ``condition`` holds, else ``y``; without those, ``nonzero(condition)``.
+
+    The one not chosen gets derivative zero. Reverse mode still multiplies that zero by what leads to it, and an infinite
+    derivative there gives NaN: as in ``where(x > 0, sqrt(where(x > 0, x, 1)), 0)`` keep it finite.
+    """
     if x is None and y is None:
         return nonzero(condition)
     if x is None or y is None:
@@ -118,7 +122,10 @@ def _along_axis(name: str, arr: Any, indices: Any, axis: Any) -> tuple[Any, Any,
     shape = broadcast_shapes(name, *(tuple(1 if k == position else n for k, n in enumerate(s))
                                      for s in (x.shape, shape_of(index))))
     full_shape = tuple(shape_of(index)[position] if k == position else n for k, n in enumerate(shape))
-    return x, broadcast_to(name, index, full_shape), position, full_shape
+    # A known index stays known, and is checked here and now.
+    repeated = np.broadcast_to(index, full_shape) if isinstance(index, np.ndarray) else (
+        broadcast_to(name, index, full_shape))
+    return x, repeated, position, full_shape
 
 
 @traced(np.take_along_axis)

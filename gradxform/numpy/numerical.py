@@ -19,7 +19,7 @@ from gradxform.numpy.reductions import all as all_of
 from gradxform.numpy.reductions import cumprod, cumsum, max, mean, min, sum, var
 from gradxform.numpy.reductions import prod as product
 from gradxform.numpy.ufuncs import absolute, isfinite, isnan, sin, sqrt
-from gradxform.operands import as_operand, cast, lift, normalize_axes, normalize_axis, promote_operands
+from gradxform.operands import as_operand, cast, known_value, lift, normalize_axes, normalize_axis, promote_operands
 from gradxform.primitives import arithmetic
 from gradxform.primitives.indexing import scatter
 
@@ -392,7 +392,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     """
     index = lift("bincount", x)
     (length,) = static_integers("bincount", minlength)
-    if index.builder.value_of(index.var) is not None:
+    if known_value(index) is not None:
         values = known_array("bincount", index)
         length = int(np.maximum(length, values.max() + 1 if values.size else 0))
     ones = full(index.shape, 1, int64) if weights is None else cast(as_operand("bincount", weights), float64)

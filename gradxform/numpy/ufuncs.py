@@ -151,13 +151,15 @@ fmin = _ufunc(np.fmin, _ignoring_nan("fmin", arithmetic.minimum), "The smaller o
 def _fmod(x: Any, y: Any) -> Any:
     """By the magnitudes, with the sign of x: exact, where x - trunc(x / y) * y would round."""
     x, y = promote_operands("fmod", x, y)
-    if dtype_of(x).kind == "u":
+    if dtype_of(x).kind not in "if":
         return operators.remainder(x, y)
-    left, right = operators.absolute(x), operators.absolute(y)
-    magnitude = operators.remainder(left, right)
-    if dtype_of(x).kind == "f":
-        return arithmetic.copysign(*broadcast_operands("fmod", [magnitude, x]))
-    return operators.multiply(magnitude, arithmetic.sign(x))
+    signs = _unit(x) if dtype_of(x).kind == "f" else arithmetic.sign(x)
+    return operators.multiply(operators.remainder(operators.multiply(x, signs), operators.absolute(y)), signs)
+
+
+def _unit(x: Any) -> Any:
+    """1 with the sign of x. Multiplying by it twice keeps the sign of zeros, and the derivative of x at 0."""
+    return arithmetic.copysign(dtype_of(x).type(1), x)
 
 
 fmod = _ufunc(np.fmod, _fmod, "The remainder of x / y with the sign of x; derivative 1 in x, -trunc(x / y) in y.")
@@ -272,9 +274,10 @@ rint = _elementary(np.rint, arithmetic.rint, "The nearest integer as a float, ha
 
 def _modf(x: Any) -> tuple[Any, Any]:
     x = as_inexact("modf", x)
-    whole = arithmetic.trunc(x)
-    fraction = logic.select(logic.isinf(x), dtype_of(x).type(0), arithmetic.sub(x, whole))
-    return lift("modf", arithmetic.copysign(fraction, x)), lift("modf", whole)
+    whole, signs = arithmetic.trunc(x), _unit(x)
+    magnitude = arithmetic.sub(arithmetic.mul(x, signs), arithmetic.mul(whole, signs))
+    fraction = logic.select(logic.isinf(x), dtype_of(x).type(0), magnitude)
+    return lift("modf", arithmetic.mul(fraction, signs)), lift("modf", whole)
 
 
 modf = _ufunc(np.modf, _modf, "The fractional and the integer part of x; the derivative is that of the fraction.")

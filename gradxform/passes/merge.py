@@ -120,9 +120,11 @@ def _merged(rewriter: Rewriter, leaves: list[Atom]) -> Atom | None:
         pieces = _merged_along(rewriter, pieces, axis)
     if len(pieces) == count:
         return None
-    whole = [_padded(rewriter, piece, shape) for piece in pieces]
-    total = whole[0]
-    for term in (*whole[1:], *others):
+    terms = [*(_padded(rewriter, piece, shape) for piece in pieces), *others]
+    if not terms:  # all pieces are empty: the sum is nothing but zeros
+        return None
+    total = terms[0]
+    for term in terms[1:]:
         total = rewriter.emit("add", total, term)
     return rewriter.shaped(total, shape)
 

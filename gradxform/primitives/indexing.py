@@ -103,19 +103,19 @@ def _target(
         if a < batch_rank:
             result.append(point[a])
         elif a in addressed:
-            result.append(_limited(addressed[a], extent, mode))
+            result.append(_limited(addressed[a], a, extent, mode))
         else:
             result.append(next(rest))
     return tuple(result)
 
 
-def _limited(index: Expression, extent: int, mode: str) -> Expression:
+def _limited(index: Expression, axis: int, extent: int, mode: str) -> Expression:
     bounds = index_range(index)
     if mode == "inside" or (bounds is not None and bounds[0] >= 0 and bounds[1] < extent):
         return index
     if mode == "clip":
         return Apply("minimum", (Apply("maximum", (index, ZERO), int64), integer(extent - 1)), int64)
-    return Apply("checked_index", (index, integer(extent)), int64)
+    return Apply("checked_index", (index, integer(extent), integer(axis)), int64)
 
 
 def _batched_indices(indices: Sequence[Any], batched: Sequence[bool], size: int) -> list[Any]:

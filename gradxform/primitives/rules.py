@@ -58,6 +58,9 @@ def _adopt(value: Any, dtype: DType) -> Any:
     return python_literal(value, dtype)
 
 
+_OPERATORS = ("neg", "abs", "integer_pow", "bitwise_not", "logical_not", "stop_gradient")
+
+
 def check_kind(name: str, dtype: DType, kinds: str) -> None:
     """Raises DTypeError unless ``dtype`` is of one of ``kinds``."""
     if dtype.kind not in kinds:
@@ -65,11 +68,17 @@ def check_kind(name: str, dtype: DType, kinds: str) -> None:
 
 
 def unary_type(name: str, kinds: str, result: DType | None = None) -> Callable[..., ArrayType]:
-    """The type rule of a unary elementwise primitive; parameters do not matter to it."""
+    """The type rule of a unary elementwise primitive; parameters do not matter to it.
+
+    Python's own operators keep its scalars weak; any other function gives a NumPy scalar, as ``np.sin(2.0)`` does.
+    """
+    operator = name in _OPERATORS
 
     def rule(x: ArrayType, **params: Any) -> ArrayType:
         check_kind(name, x.dtype, kinds)
-        return x if result is None else ArrayType(result, x.shape, x.weak)
+        if result is None:
+            return x if operator else x.strong()
+        return ArrayType(result, x.shape, operator and x.weak)
 
     return rule
 

@@ -11,8 +11,10 @@ import numpy as np
 def directions(arrays: Sequence[Any], seed: int) -> list[Any]:
     """A random tangent for each float array; None for the others."""
     generator = np.random.default_rng(seed)
-    return [generator.standard_normal(np.shape(a)).astype(np.asarray(a).dtype) if np.asarray(a).dtype.kind == "f" else None
-            for a in arrays]
+    return [
+        generator.standard_normal(np.shape(a)).astype(np.asarray(a).dtype) if np.asarray(a).dtype.kind == "f" else None
+        for a in arrays
+    ]
 
 
 def moved(arrays: Sequence[Any], tangents: Sequence[Any], step: float) -> list[Any]:
@@ -25,15 +27,15 @@ def central_difference(
 ) -> list[Any]:
     """The derivative of each result along ``tangents``, by the central difference of fourth order:
 
-        (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h
+    (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h
     """
-    ahead, behind, far_ahead, far_behind = (
-        function(moved(arrays, tangents, factor * step)) for factor in (1, -1, 2, -2))
-    return [(8 * (np.asarray(a) - b) - (np.asarray(c) - d)) / (12 * step)
-            for a, b, c, d in zip(ahead, behind, far_ahead, far_behind, strict=True)]
+    ahead, behind, far_ahead, far_behind = (function(moved(arrays, tangents, factor * step)) for factor in (1, -1, 2, -2))
+    return [
+        (8 * (np.asarray(a) - b) - (np.asarray(c) - d)) / (12 * step)
+        for a, b, c, d in zip(ahead, behind, far_ahead, far_behind, strict=True)
+    ]
 
 
 def inner(left: Sequence[Any], right: Sequence[Any]) -> float:
     """The sum of elementwise products over all pairs."""
-    return float(sum(np.sum(np.asarray(a, np.float64) * np.asarray(b, np.float64))
-                     for a, b in zip(left, right, strict=True)))
+    return float(sum(np.sum(np.asarray(a, np.float64) * np.asarray(b, np.float64)) for a, b in zip(left, right, strict=True)))

@@ -104,10 +104,13 @@ def tangents_of(program: Program, arguments: Sequence[Any], tangents: Sequence[A
     """The tangent of each float output, zeros where it does not depend on the inputs."""
     pushed, depends = jvp(program, [t is not None for t in tangents])
     results = evaluate(check(pushed, "jvp"), [*arguments, *(t for t in tangents if t is not None)])
-    assert_all_close(results[:len(program.outputs)], evaluate(program, arguments), "reordered", "values of the jvp")
-    found = iter(results[len(program.outputs):])
-    return [next(found) if flag else np.zeros(atom.type.shape, atom.type.dtype)
-            for atom, flag in zip(program.outputs, depends, strict=True) if atom.type.dtype.kind == "f"]
+    assert_all_close(results[: len(program.outputs)], evaluate(program, arguments), "reordered", "values of the jvp")
+    found = iter(results[len(program.outputs) :])
+    return [
+        next(found) if flag else np.zeros(atom.type.shape, atom.type.dtype)
+        for atom, flag in zip(program.outputs, depends, strict=True)
+        if atom.type.dtype.kind == "f"
+    ]
 
 
 def check_linear(program: Program, arguments: Sequence[Any], seed: int = 1) -> None:
@@ -116,8 +119,9 @@ def check_linear(program: Program, arguments: Sequence[Any], seed: int = 1) -> N
     both = [None if a is None else 2 * a - 3 * b for a, b in zip(u, v, strict=True)]
     of_u, of_v, of_both = (tangents_of(program, arguments, t) for t in (u, v, both))
     for a, b, c in zip(of_u, of_v, of_both, strict=True):
-        assert_close(c, np.asarray(2 * a - 3 * b, c.dtype), "rewritten", "jvp is not linear in its tangents",
-                     narrow=has_float32(program))
+        assert_close(
+            c, np.asarray(2 * a - 3 * b, c.dtype), "rewritten", "jvp is not linear in its tangents", narrow=has_float32(program)
+        )
 
 
 def check_adjoint(program: Program, arguments: Sequence[Any], seed: int = 1) -> None:
@@ -127,18 +131,21 @@ def check_adjoint(program: Program, arguments: Sequence[Any], seed: int = 1) -> 
     parts, depends = linearize_program(program, wanted)
     check(parts.known, "known part")
     linear = check(parts.rest, "linear part")
-    residuals = evaluate(parts.known, arguments)[len(program.outputs):]
+    residuals = evaluate(parts.known, arguments)[len(program.outputs) :]
     floats = [t for t in tangents if t is not None]
     pushed = evaluate(linear, [*residuals, *floats])
     cotangents = directions(pushed, seed + 2)
     pulled_back = pull_back(program, wanted)
     assert pulled_back.depends == depends
     results = evaluate(check(pulled_back.program, "vjp"), [*arguments, *cotangents])
-    assert_all_close(results[:len(program.outputs)], evaluate(program, arguments), "reordered", "values of the vjp")
-    pulled = results[len(program.outputs):]
+    assert_all_close(results[: len(program.outputs)], evaluate(program, arguments), "reordered", "values of the vjp")
+    pulled = results[len(program.outputs) :]
     left, right = inner(cotangents, pushed), inner(pulled, floats)
-    scale = max(1.0, *(abs(float(np.sum(np.abs(np.asarray(a, np.float64) * b)))) for a, b in zip(cotangents, pushed)),
-                *(float(np.sum(np.abs(np.asarray(a, np.float64) * b))) for a, b in zip(pulled, floats)))
+    scale = max(
+        1.0,
+        *(abs(float(np.sum(np.abs(np.asarray(a, np.float64) * b)))) for a, b in zip(cotangents, pushed, strict=True)),
+        *(float(np.sum(np.abs(np.asarray(a, np.float64) * b))) for a, b in zip(pulled, floats, strict=True)),
+    )
     tolerance = 2e-4 if has_float32(linear) or has_float32(program) else 1e-10
     assert abs(left - right) <= tolerance * scale, f"<ct, jvp v> = {left}, <vjp ct, v> = {right}"
     # Transposing twice needs every output to be linear in every input, which the linear part is.
@@ -195,4 +202,3 @@ def check_batch(program: Program, arguments: Sequence[Any], flags: Sequence[bool
             expected = expected[0]
         assert_close(found[position], expected, "rewritten", f"batch [{position}]", narrow=has_float32(program))
     return batched
-

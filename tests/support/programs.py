@@ -110,8 +110,10 @@ class Function:
         lines = [f"def function({', '.join(f'v{i}' for i in range(count))}):"]
         lines += [f"    v{count + i} = {step}" for i, step in enumerate(self.steps)]
         lines.append(f"    return {', '.join(f'v{i}' for i in self.outputs)},")
-        lines += [f"v{i} = np.array({np.asarray(x).tolist()!r}, np.{np.asarray(x).dtype}).reshape({np.shape(x)})"
-                  for i, x in enumerate(self.inputs)]
+        lines += [
+            f"v{i} = np.array({np.asarray(x).tolist()!r}, np.{np.asarray(x).dtype}).reshape({np.shape(x)})"
+            for i, x in enumerate(self.inputs)
+        ]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -158,8 +160,11 @@ class Writer:
 
     def value(self, kinds: str = "biuf", rank: int = 0, condition: Callable[[Any], bool] | None = None) -> int | None:
         """The number of a value of one of these kinds and at least that rank; recent ones are likelier."""
-        found = [i for i, x in enumerate(self.values) if x.dtype.kind in kinds and x.ndim >= rank
-                 and (condition is None or condition(x))]
+        found = [
+            i
+            for i, x in enumerate(self.values)
+            if x.dtype.kind in kinds and x.ndim >= rank and (condition is None or condition(x))
+        ]
         if not found:
             return None
         return int(max(self.pick(found), self.pick(found))) if self.chance(60) else int(self.pick(found))
@@ -167,8 +172,11 @@ class Writer:
     def partner(self, x: int) -> Any:
         """Another operand for an elementwise step beside ``x``: of its shape or rank 0, or a constant."""
         own = self.values[x]
-        found = [i for i, y in enumerate(self.values)
-                 if y.dtype == own.dtype and (y.shape == own.shape or not y.shape or not own.shape)]
+        found = [
+            i
+            for i, y in enumerate(self.values)
+            if y.dtype == own.dtype and (y.shape == own.shape or not y.shape or not own.shape)
+        ]
         if self.chance(25) or not found:
             return (self.constant(own.dtype),)
         return self.pick(found)
@@ -190,9 +198,7 @@ class Writer:
         self.input_count += 1
         return len(self.values) - 1
 
-    def put(
-        self, constructor: str, *operands: Any, exact: bool = False, listed: bool = False, **params: Any
-    ) -> int | None:
+    def put(self, constructor: str, *operands: Any, exact: bool = False, listed: bool = False, **params: Any) -> int | None:
         """Add a step unless its value is too large or not moderate. ``exact``: no rounding for exact operands."""
         step = Step(constructor, operands, tuple(sorted(params.items())), listed)
         numbers = [x for x in operands if isinstance(x, int)]
@@ -236,8 +242,9 @@ class Writer:
     def off_integers(self, x: int) -> bool:
         """Whether rounding cannot change the integer part."""
         value = self.values[x]
-        return self.exact[x] or bool(np.all(np.abs(value - np.rint(value)) > MARGIN) and
-                                     np.all(np.abs(value - np.trunc(value) - 0.5) > MARGIN))
+        return self.exact[x] or bool(
+            np.all(np.abs(value - np.rint(value)) > MARGIN) and np.all(np.abs(value - np.trunc(value) - 0.5) > MARGIN)
+        )
 
     # ----------------------------------------------------------------------------------------------------- elementwise
 
@@ -302,7 +309,8 @@ class Writer:
         if y is None:
             return None
         if self.values[x].dtype != self.values[y].dtype or (
-                self.values[x].shape != self.values[y].shape and self.values[x].shape and self.values[y].shape):
+            self.values[x].shape != self.values[y].shape and self.values[x].shape and self.values[y].shape
+        ):
             return None
         name = self.pick(["div", "arctan2", "hypot", "pow", "div"])
         if name == "pow":
@@ -375,8 +383,11 @@ class Writer:
         if condition is None or x is None:
             return None
         y = self.partner(x)
-        shapes = {np.shape(v) for v in (self.values[condition], self.values[x],
-                                        self.values[y] if isinstance(y, int) else 0) if np.shape(v)}
+        shapes = {
+            np.shape(v)
+            for v in (self.values[condition], self.values[x], self.values[y] if isinstance(y, int) else 0)
+            if np.shape(v)
+        }
         return self.put("select", condition, x, y, exact=True) if len(shapes) <= 1 else None
 
     def convert(self) -> int | None:
@@ -481,8 +492,9 @@ class Writer:
         if x is None:
             return None
         rank, dtype = self.values[x].ndim, self.values[x].dtype
-        low, high, interior = (tuple(self.pick(options) for _ in range(rank))
-                               for options in ([0, 0, 1, 2], [0, 0, 1, 2], [0, 0, 0, 1, 2]))
+        low, high, interior = (
+            tuple(self.pick(options) for _ in range(rank)) for options in ([0, 0, 1, 2], [0, 0, 1, 2], [0, 0, 0, 1, 2])
+        )
         scalars = [i for i, y in enumerate(self.values) if y.dtype == dtype and not y.shape]
         value = self.pick(scalars) if scalars and self.chance(40) else (dtype.type(self.constant(dtype)),)
         return self.put("pad", x, value, low=low, high=high, interior=interior, exact=True)
@@ -503,7 +515,9 @@ class Writer:
             return self.put(self.pick(["reduce_and", "reduce_or"]), x, axes=axes)
         name = self.pick(["reduce_sum", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod"])
         if name == "reduce_prod" and self.values[x].dtype.kind == "f" and self.chance(50):
-            x = self.tame(x)  # type: ignore[assignment]
+            x = self.tame(x)
+            if x is None:
+                return None
         if name in ("reduce_max", "reduce_min"):
             if self.values[x].size == 0 or not self.separated(x, axes) or (self.smooth and self.tied(x, axes)):
                 return None
@@ -590,8 +604,9 @@ class Writer:
         if found is None:
             return None
         x, axes, indices, batch_rank, _ = found
-        return self.put("gather", x, *indices, axes=axes, batch_rank=batch_rank, mode=self.pick(["check", "clip", "inside"]),
-                        exact=True)
+        return self.put(
+            "gather", x, *indices, axes=axes, batch_rank=batch_rank, mode=self.pick(["check", "clip", "inside"]), exact=True
+        )
 
     def scatter(self) -> int | None:
         found = self.addressed()
@@ -604,12 +619,19 @@ class Writer:
         updates = self.value(condition=lambda v: v.dtype == value.dtype and v.shape == wanted)
         if updates is None:
             scalar = self.value(condition=lambda v: v.dtype == value.dtype and not v.shape)
-            updates = self.put("broadcast", (value.dtype.type(self.constant(value.dtype)),) if scalar is None else scalar,
-                               shape=wanted, axes=(), exact=True)
+            updates = self.put(
+                "broadcast",
+                (value.dtype.type(self.constant(value.dtype)),) if scalar is None else scalar,
+                shape=wanted,
+                axes=(),
+                exact=True,
+            )
             if updates is None:
                 return None
             if value.dtype.kind == "f" and self.chance(60) and len(wanted):
-                ramp = self.put("iota", shape=wanted, dtype=value.dtype, axis=self.source.integer(0, len(wanted) - 1), exact=True)
+                ramp = self.put(
+                    "iota", shape=wanted, dtype=value.dtype, axis=self.source.integer(0, len(wanted) - 1), exact=True
+                )
                 updates = None if ramp is None else self.put("mul", updates, ramp)
                 if updates is None:
                     return None
@@ -618,8 +640,17 @@ class Writer:
             operation = "set"
         if operation in ("max", "min") and (self.smooth or not (self.exact[x] and self.exact[updates])):
             operation = "add"
-        return self.put("scatter", x, updates, *indices, axes=axes, batch_rank=batch_rank, operation=operation,
-                        mode=self.pick(["check", "clip", "inside"]), exact=operation in ("set", "max", "min"))
+        return self.put(
+            "scatter",
+            x,
+            updates,
+            *indices,
+            axes=axes,
+            batch_rank=batch_rank,
+            operation=operation,
+            mode=self.pick(["check", "clip", "inside"]),
+            exact=operation in ("set", "max", "min"),
+        )
 
     # ------------------------------------------------------------------------------------------------------------ whole
 
@@ -632,14 +663,47 @@ class Writer:
         return tuple(self.pick([0]) if self.chance(3) else self.pick([1, *extents]) for _ in range(rank))
 
     def smooth_steps(self) -> list[Callable[[], int | None]]:
-        return [self.unary, self.unary, self.unary_polynomial, self.unary_of_positive, self.unary_of_tame, self.binary,
-                self.binary, self.binary, self.binary_of_positive, self.broadcast, self.reshape, self.transpose,
-                self.slice_array, self.reverse, self.concatenate, self.pad, self.iota, self.reduce, self.reduce,
-                self.cumulative, self.dot, self.dot, self.gather, self.scatter]
+        return [
+            self.unary,
+            self.unary,
+            self.unary_polynomial,
+            self.unary_of_positive,
+            self.unary_of_tame,
+            self.binary,
+            self.binary,
+            self.binary,
+            self.binary_of_positive,
+            self.broadcast,
+            self.reshape,
+            self.transpose,
+            self.slice_array,
+            self.reverse,
+            self.concatenate,
+            self.pad,
+            self.iota,
+            self.reduce,
+            self.reduce,
+            self.cumulative,
+            self.dot,
+            self.dot,
+            self.gather,
+            self.scatter,
+        ]
 
     def other_steps(self) -> list[Callable[[], int | None]]:
-        return [self.kinked, self.kinked, self.rounding, self.division, self.compare, self.compare, self.logic, self.select,
-                self.select, self.convert, self.argument]
+        return [
+            self.kinked,
+            self.kinked,
+            self.rounding,
+            self.division,
+            self.compare,
+            self.compare,
+            self.logic,
+            self.select,
+            self.select,
+            self.convert,
+            self.argument,
+        ]
 
     def write(self, count: int) -> Function:
         kinds = self.smooth_steps() + ([] if self.smooth else self.other_steps())
@@ -675,8 +739,14 @@ def inputs_for(writer: Writer, count: int, seed: int) -> None:
         writer.add_input(np.asarray(values, dtype), exact=True)
 
 
-def write(source: Source, smooth: bool = False, dtypes: Sequence[np.dtype[Any]] | None = None, data_seed: int = 0,
-          longest: int = 20, large: bool = False) -> Function:
+def write(
+    source: Source,
+    smooth: bool = False,
+    dtypes: Sequence[np.dtype[Any]] | None = None,
+    data_seed: int = 0,
+    longest: int = 20,
+    large: bool = False,
+) -> Function:
     """A random function. ``smooth``: differentiable at its inputs, float64 and int64 only; ``large``: on arrays of up
     to some thousand elements, which make vector loops with remainders.
     """
@@ -684,9 +754,16 @@ def write(source: Source, smooth: bool = False, dtypes: Sequence[np.dtype[Any]] 
         if smooth:
             dtypes = (FLOAT64, FLOAT64, FLOAT64, INT64)
         else:
-            dtypes = source_choice(source, [
-                (FLOAT64, INT64, BOOL), (FLOAT64, FLOAT64, INT64), (FLOAT32, INT64, BOOL), (FLOAT64, FLOAT32, INT32, INT64),
-                (FLOAT32, FLOAT64, UINT8, BOOL, INT64)])
+            dtypes = source_choice(
+                source,
+                [
+                    (FLOAT64, INT64, BOOL),
+                    (FLOAT64, FLOAT64, INT64),
+                    (FLOAT32, INT64, BOOL),
+                    (FLOAT64, FLOAT32, INT32, INT64),
+                    (FLOAT32, FLOAT64, UINT8, BOOL, INT64),
+                ],
+            )
     writer = Writer(source, smooth, dtypes, large)
     inputs_for(writer, source.integer(1, 4), data_seed)
     return writer.write(source.integer(3, longest))
