@@ -238,7 +238,7 @@ class Config:
 
     @property
     def parallel_threshold(self) -> int:
-        """Estimated work, in nanoseconds, from which a loop is split over threads. Default: 100,000."""
+        """Estimated work, in nanoseconds, from which a loop is split over threads. Default: 50,000."""
         return self._options.parallel_threshold
 
     @parallel_threshold.setter

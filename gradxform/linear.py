@@ -13,7 +13,7 @@ import numpy as np
 
 from gradxform.core import Primitive, Undefined, bind, shape_of, type_of
 from gradxform.dtypes import DType, check_same
-from gradxform.errors import AxisError, ShapeError
+from gradxform.errors import AxisError, NotDifferentiableError, ShapeError
 from gradxform.ir import ArrayType
 from gradxform.loopir.expression import ZERO, Expression, Index
 from gradxform.loopir.lowering import Operand, Reduction, View, elementwise
@@ -69,11 +69,18 @@ def _add_jvp(primals: Any, tangents: Sequence[Any], output: Any) -> Any:
 
 
 def _add_transpose(ct: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(unbroadcast(ct, x.type) if isinstance(x, Undefined) else None for x in operands)
+    for x in operands:
+        if not isinstance(x, Undefined):
+            raise NotDifferentiableError("add is not linear in one operand alone: x + c has no transpose unless c is zero")
+    return tuple(unbroadcast(ct, x.type) for x in operands)
 
 
 def add(x: Any, y: Any) -> Any:
-    """x + y for one dtype; shapes equal or rank 0."""
+    """x + y for one dtype; shapes equal or rank 0. A Python scalar takes the dtype of the other operand."""
+    if type(x) in (int, float) and not type_of(y).weak:
+        x = type_of(y).dtype.type(x)
+    if type(y) in (int, float) and not type_of(x).weak:
+        y = type_of(x).dtype.type(y)
     return bind(add_p, x, y)
 
 

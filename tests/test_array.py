@@ -496,3 +496,10 @@ def test_sequences_of_traced_values():
     np.testing.assert_array_equal(staged(lambda x: gnp.array([[x, 1], [2, x]]), np.float64(3.0)), [[3.0, 1.0], [2.0, 3.0]])
     with pytest.raises(errors.ShapeError, match="one shape"):
         staged(lambda x: gnp.array([x, 1.0]), np.ones(2))
+
+
+def test_functions_of_python_scalars_give_numpy_scalars():
+    x = np.ones(2, np.float32)
+    for function in (np.sin, lambda s: np.multiply(s, 2.0), np.square, lambda s: np.maximum(s, 0.0),
+                     lambda s: np.where(s > 0, s, 1.0), lambda s: np.clip(s, 0.0, 1.0), np.positive, gnp.asarray):
+        assert np.asarray(staged(lambda s, x, f=function: f(s) * x, 2.0, x)).dtype == np.float64

@@ -54,7 +54,7 @@ def make_ir(fun: Callable[..., Any], static_argnums: int | tuple[int, ...] = ())
 
     >>> import numpy as np
     >>> print(make_ir(lambda x: np.sin(x) * 2.0)(1.0))
-    { lambda a:f64[]* . let b:f64[]* = sin a ; c:f64[]* = mul b 2.0 in (c) }
+    { lambda a:f64[]* . let b:f64[] = sin a ; c:f64[] = mul b 2.0 in (c) }
     """
     static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 

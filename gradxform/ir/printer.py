@@ -37,7 +37,7 @@ class Names:
 
 def literal_text(literal: Literal) -> str:
     """A literal as text; dtypes other than those of Python scalars are appended, ``1.0:f32``."""
-    text = repr(literal.value.item())
+    text = repr(literal.value.item() if hasattr(literal.value, "item") else literal.value)
     dtype = literal.type.dtype
     if (dtype.itemsize == 8 and dtype.kind in "if") or dtype.kind == "b":
         return text

@@ -6,12 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from gradxform.core import current_builder
+from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line
 from gradxform.dtypes import inexact
 from gradxform.errors import ArgumentError, DTypeError, ReadOnlyError
 from gradxform.operands import as_operand, lift, supported_dtype
 from gradxform.operands import cast as cast_operand
+from gradxform.primitives.logic import convert
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -45,7 +46,15 @@ def call_staged(staged: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     out = kwargs.get("out")
     if out is not None and not (isinstance(out, tuple) and all(part is None for part in out)):
         raise cannot_write(staged.__name__)
-    return staged(*args, **{key: value for key, value in kwargs.items() if key != "out"})
+    result = staged(*args, **{key: value for key, value in kwargs.items() if key != "out"})
+    return type(result)(map(_strong, result)) if type(result) in (tuple, list) else _strong(result)
+
+
+def _strong(result: Any) -> Any:
+    """NumPy's functions give arrays and NumPy scalars also of Python scalars; only operators give those back."""
+    if isinstance(result, Tracer) and result.type.weak:
+        return convert(result, result.type.dtype)
+    return result
 
 
 def cannot_write(name: str) -> ReadOnlyError:

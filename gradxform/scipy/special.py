@@ -178,7 +178,8 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     top = max(x, axis=axis, keepdims=True)
     unbounded = top == np.inf
     base = where(isfinite(top), stop_gradient(top), 0.0)
-    terms = exp(where(unbounded, where(x == top, 0.0, -np.inf), where(unbounded, 0.0, x - base)))
+    among_tops = where(x == top, x.dtype.type(0), x.dtype.type(-np.inf))
+    terms = exp(where(unbounded, among_tops, where(unbounded, 0.0, x - base)))
     total = sum(terms if weights is None else weights * where(weights == 0, 0.0, terms), axis=axis, keepdims=True)
     none = total == 0
     magnitude = log(absolute(where(none, 1.0, total))) + where(unbounded, top, base)
