@@ -9,7 +9,7 @@ these, and a compiler turns the result into one native function.
 np.float64(0.0)
 """
 
-from gradxform import cache, errors, tree
+from gradxform import cache, errors, numpy, tree
 from gradxform.api import (
     ShapeDType,
     eval_shape,
@@ -36,5 +36,5 @@ from gradxform.dtypes import float0
 __version__ = "0.1.0"
 
 __all__ = ["Array", "ShapeDType", "__version__", "cache", "config", "errors", "eval_shape", "float0", "grad", "hessian", "hvp",
-           "jacfwd", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_ir", "make_jaxpr", "stop_gradient",
+           "jacfwd", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_ir", "make_jaxpr", "numpy", "stop_gradient",
            "tree", "value_and_grad", "vjp", "vmap"]

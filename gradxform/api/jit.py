@@ -36,6 +36,7 @@ from gradxform.api.lowered import Lowered, optimised
 from gradxform.api.tracing import Traced, as_values, name_of, trace, types_of
 from gradxform.backend import memory_cache
 from gradxform.backend.callable import NativeCallable, NativeEntry
+from gradxform.backend.executable import compile_program
 from gradxform.backend.signature import EntrySpec, Node, static_identity
 from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line
@@ -210,8 +211,6 @@ class Jitted(NativeCallable):
     # ------------------------------------------------------------------------------------------- the two ways on
 
     def _specialise(self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Specialisation:
-        from gradxform.backend.executable import compile_program
-
         traced = self._trace(args, kwargs)
         spec, structured = self._spec(request, traced)
         # A captured array may change later: the program keeps the values of the time of tracing.

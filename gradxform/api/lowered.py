@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from gradxform.backend.compile import assembly
+from gradxform.backend.generation import kernel_of, module_text, tier_of
 from gradxform.backend.signature import EntrySpec
 from gradxform.ir import Program
 from gradxform.loopir.loops import Kernel
+from gradxform.passes import optimise
 from gradxform.primitives import ROSTER
 
 
 def optimised(program: Program) -> Program:
     """``program`` after all passes."""
-    # The passes are not needed, and so not imported, where code comes from the disk cache.
-    from gradxform.passes import optimise
-
     return optimise(program, ROSTER)
 
 
@@ -44,23 +44,16 @@ class Lowered:
     @cached_property
     def loops(self) -> Kernel:
         """The kernel: which loops compute what, and where values are stored."""
-        from gradxform.backend.generation import kernel_of
-
         return kernel_of(self.optimized)
 
     @cached_property
     def llvm(self) -> str:
         """The LLVM text of the kernel and its entry point, as emitted."""
-        from gradxform.backend.generation import module_text
-
         return module_text(self.loops, self._spec)[0]
 
     @cached_property
     def assembly(self) -> str:
         """The machine code, as assembly text."""
-        from gradxform.backend.compile import assembly
-        from gradxform.backend.generation import tier_of
-
         return assembly(self.llvm, tier_of(self.loops))
 
     @property

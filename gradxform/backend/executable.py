@@ -19,6 +19,7 @@ import numpy as np
 from gradxform.backend import disk_cache
 from gradxform.backend.compile import Loaded, codegen_identity, compile_text, load
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, entry_imports, fingerprint
+from gradxform.backend.generation import kernel_of, module_text, tier_of
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.symbols import symbol_address
 from gradxform.config import config
@@ -58,8 +59,6 @@ def compile_program(
         ("program", str(program), repr(spec), options, codegen_identity(), code_fingerprint(), fingerprint()))
     entry = disk_cache.get(key)
     if entry is None:
-        from gradxform.backend.generation import kernel_of, module_text, tier_of
-
         kernel = kernel_of(optimise(program))
         text, imports, sites = module_text(kernel, spec)
         object_code = compile_text(text, tier_of(kernel))

@@ -1,4 +1,4 @@
-"""An optimised program -> the text of its module. Imported only when something is compiled, not on a warm start."""
+"""An optimised program -> the text of its module."""
 
 from __future__ import annotations
 
