@@ -339,6 +339,7 @@ class Array(Tracer):
     swapaxes = _method("swapaxes")
     take = _method("take")
     trace = _method("trace")
+    var = _method("var")
 
     def compress(self, condition: Any, axis: Any = None) -> Any:
         return _face().compress(condition, self, axis)

@@ -57,7 +57,7 @@ def as_operand(name: str, value: Any) -> Any:
 
 def known_value(tracer: Tracer) -> Any:
     """The value of a traced array if it is known while tracing, else None."""
-    return tracer.builder.value_of(tracer.var)
+    return tracer.builder.value_of(tracer.atom)
 
 
 def is_operand(value: Any) -> bool:

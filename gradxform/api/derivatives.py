@@ -23,7 +23,7 @@ from gradxform.api.arguments import (
     wrap,
 )
 from gradxform.api.tracing import Traced, as_values, name_of, restore_auxiliary, trace, types_of
-from gradxform.core import run
+from gradxform.core import Tracer, run
 from gradxform.core.source import user_line
 from gradxform.dtypes import is_float
 from gradxform.errors import ArgumentError, NotDifferentiableError, ShapeError, TreeError, UnconnectedError
@@ -163,7 +163,7 @@ def _matching_leaves(purpose: str, given: Any, expected: Any, types: Sequence[Ar
             raise ShapeError(
                 f"{purpose}: a {what} must have the dtype and shape of what it belongs to: expected "
                 f"{wanted.strong()}, got {found}{user_line()}")
-        result.append(wanted.dtype.type(value) if found.weak and not hasattr(value, "var") else value)
+        result.append(wanted.dtype.type(value) if found.weak and not isinstance(value, Tracer) else value)
     return result
 
 

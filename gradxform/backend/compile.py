@@ -38,12 +38,14 @@ class Tier(enum.Enum):
     """How much is spent on optimising a module.
 
     LOOPS: LLVM's whole pipeline with loop vectorisation; some 10 ms for a small loop. SLP vectorisation stays off.
+    SHORT_LOOPS: the same at LLVM's first level, for kernels so short that what the second level gains is not seen.
     STRAIGHT: scalar clean-up only, and cheap instruction selection: some 10 to 20 microseconds per instruction, in
         proportion to the module as long as no function has more than about 2,000 instructions (beyond, LLVM's register
         passes grow quadratically with the length of a basic block).
     """
 
     LOOPS = "loops"
+    SHORT_LOOPS = "short loops"
     STRAIGHT = "straight"
 
 
@@ -124,11 +126,11 @@ def _optimise(module: Any, target: Target, tier: Tier) -> None:
     llvm = _llvm()
     # Pass managers cannot be kept for the next module: LLVM's inliner moves its pipeline out of itself when it runs.
     tuning = llvm.create_pipeline_tuning_options(speed_level=2 if tier is Tier.LOOPS else 1)
-    tuning.loop_vectorization = tier is Tier.LOOPS
-    tuning.loop_interleaving = tier is Tier.LOOPS
+    tuning.loop_vectorization = tier is not Tier.STRAIGHT
+    tuning.loop_interleaving = tier is not Tier.STRAIGHT
     tuning.slp_vectorization = False
     builder = llvm.create_pass_builder(_machine(target, tier), tuning)
-    if tier is Tier.LOOPS:
+    if tier is not Tier.STRAIGHT:
         builder.getModulePassManager().run(module, builder)
         return
     inliner = llvm.create_new_module_pass_manager()

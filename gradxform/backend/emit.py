@@ -59,6 +59,8 @@ class Module:
     attributes: dict[str, str] = field(default_factory=dict)
     vectors: dict[str, None] = field(default_factory=dict)
     sites: list[tuple[int, int]] = field(default_factory=list)
+    warm: dict[str, None] = field(default_factory=dict)  # careful functions that not only a careful twin calls
+    cold: dict[str, None] = field(default_factory=dict)  # careful functions that a careful twin calls
 
     def text(self) -> str:
         requests = list(self.requests)
@@ -71,7 +73,16 @@ class Module:
             used = (f"@llvm.compiler.used = appending global [{len(self.vectors)} x ptr] [{pointers}], "
                     'section "llvm.metadata"')
         groups = [f"attributes {number} = {{ {text} }}" for text, number in self.attributes.items()]
-        return "\n".join([used, *self.declarations, definitions(requests), *self.functions, *groups])
+        return "\n".join([used, *self.declarations, self.elementary_text(requests), *self.functions, *groups])
+
+    def elementary_text(self, requests: Sequence[Request]) -> str:
+        """The elementary functions; those that only run when an argument is huge are not worth LLVM's time."""
+        text = definitions(requests)
+        for name in self.cold:
+            if name not in self.warm:
+                head, tail = text.split(f"@{name}(", 1)
+                text = f"{head}@{name}({tail.replace(') nounwind', ') noinline optnone nounwind', 1)}"
+        return text
 
     def attribute_group(self, text: str) -> str:
         return self.attributes.setdefault(text, f"#{len(self.attributes)}")
@@ -121,10 +132,12 @@ class NestWriter:
         elif self.variant == "called" and self.depth > 0:
             vector = Request(name, dtype, "vector", VECTOR_LANES[dtype])
             request = Request(name, dtype, "careful")
+            self.module.warm[symbol(request)] = None
             self.module.requests[vector] = None
             self.module.vectors[symbol(vector)] = None
         else:
             request = Request(name, dtype, "careful")
+            (self.module.cold if self.twin else self.module.warm)[symbol(request)] = None
         self.module.requests[request] = None
         return symbol(request)
 
@@ -407,8 +420,8 @@ class NestWriter:
         else:
             tail.append("ret i1 false")
         outlined = self.nest.work > OUTLINE_WORK or self.nest.chunk is not None or self.arguments is not None
-        outline = "noinline " if outlined else ""
-        cold = "cold minsize optsize " if self.twin else ""
+        outline = "noinline " if outlined and not self.twin else ""
+        cold = "noinline optnone cold " if self.twin else ""
         attributes = f'{outline}{cold}nounwind "prefer-vector-width"="512"'
         body = "\n".join(["start:", *head, *self.lines, *tail])
         return f"define internal i1 @{self.name}({', '.join(parameters)}) {attributes} {{\n{body}\n}}"

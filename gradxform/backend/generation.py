@@ -20,6 +20,8 @@ from gradxform.loopir.loops import For, Kernel, Part, Statement
 #: Code of more statements than this that runs for fewer nanoseconds is not worth the whole pipeline.
 LONG_STATEMENTS = 1_500
 LONG_WORK = 1_000_000.0
+#: Loops that run for fewer nanoseconds get the lighter pipeline.
+SHORT_WORK = 1_000.0
 
 
 def kernel_of(program: Program) -> Kernel:
@@ -35,7 +37,9 @@ def tier_of(kernel: Kernel) -> Tier:
 
     if sum(weight(n.body) for n in kernel.nests) > LONG_STATEMENTS and kernel.work < LONG_WORK:
         return Tier.STRAIGHT
-    return Tier.LOOPS if any(n.chunks or has_loop(n.body) for n in kernel.nests) else Tier.STRAIGHT
+    if not any(n.chunks or has_loop(n.body) for n in kernel.nests):
+        return Tier.STRAIGHT
+    return Tier.SHORT_LOOPS if kernel.work < SHORT_WORK else Tier.LOOPS
 
 
 def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:

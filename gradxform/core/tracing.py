@@ -34,15 +34,15 @@ _state = _State()
 class Tracer:
     """A value of a program under construction."""
 
-    __slots__ = ("__weakref__", "builder", "var")
+    __slots__ = ("__weakref__", "atom", "builder")
 
-    def __init__(self, builder: Builder, var: Atom) -> None:
+    def __init__(self, builder: Builder, atom: Atom) -> None:
         self.builder = builder
-        self.var = var
+        self.atom = atom
 
     @property
     def type(self) -> ArrayType:
-        return self.var.type
+        return self.atom.type
 
 
 class Builder:
@@ -106,7 +106,7 @@ class Builder:
         """The variable or literal of this builder that stands for ``value``."""
         if isinstance(value, Tracer):
             if value.builder is self:
-                return value.var
+                return value.atom
             if value.builder.state == "closed" or not self._is_inside(value.builder):
                 raise leaked(value)
             return self._capture(value, value.type)
@@ -130,7 +130,7 @@ class Builder:
         return False
 
     def _capture(self, value: Any, array_type: ArrayType) -> Var:
-        key = id(value.var) if isinstance(value, Tracer) else id(value)
+        key = id(value.atom) if isinstance(value, Tracer) else id(value)
         var = self._capture_vars.get(key)
         if var is None:
             var = self._capture_vars[key] = Var(array_type)
@@ -153,7 +153,7 @@ class Builder:
             value = self.known.get(var)
             if value is not None:
                 if isinstance(value, Tracer):
-                    value = value.builder.value_of(value.var)
+                    value = value.builder.value_of(value.atom)
                     if value is None:
                         return None
                     self.known[var] = value
@@ -202,7 +202,7 @@ def concrete(tracer: Tracer, wanted: str) -> Any:
     """The value of ``tracer`` as a NumPy array or scalar. Raises ConcretizationError if it is not known."""
     if tracer.builder.state == "closed":
         raise leaked(tracer)
-    value = tracer.builder.value_of(tracer.var)
+    value = tracer.builder.value_of(tracer.atom)
     if value is None:
         raise ConcretizationError(
             f"{wanted} needs the value of a traced array of type {tracer.type}, which is not known while "
@@ -225,7 +225,7 @@ def python_literal(value: Any, dtype: Any) -> Any:
 def type_of(value: Any) -> ArrayType:
     """The type of a tracer, array or Python scalar."""
     if isinstance(value, Tracer):
-        return value.var.type
+        return value.atom.type
     dtype = python_scalar_dtype(value)
     if dtype is not None:
         return ArrayType(dtype, (), True)
@@ -274,7 +274,7 @@ def bind_all(primitive: Primitive, operands: Sequence[Any], params: dict[str, An
         arrays = [np.asarray(x, dtype=t.dtype) for x, t in zip(operands, types, strict=True)]
         return [fresh(result, operands) for result in evaluate(primitive, arrays, params)]
     atoms = tuple([
-        x.var if isinstance(x, Tracer) and x.builder is builder else builder.atom(x) for x in operands
+        x.atom if isinstance(x, Tracer) and x.builder is builder else builder.atom(x) for x in operands
     ])
     try:
         types = primitive.result_types(tuple([atom.type for atom in atoms]), params)
