@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from gradxform.backend.careful import thunk
 from gradxform.backend.elementary import Request, declarations, definitions, roster, symbol
 from gradxform.backend.instructions import constant_text, instruction, memory_type, type_name
 from gradxform.backend.nests import free_symbols, touched
@@ -59,8 +60,6 @@ class Module:
     attributes: dict[str, str] = field(default_factory=dict)
     vectors: dict[str, None] = field(default_factory=dict)
     sites: list[tuple[int, int]] = field(default_factory=list)
-    warm: dict[str, None] = field(default_factory=dict)  # careful functions that not only a careful twin calls
-    cold: dict[str, None] = field(default_factory=dict)  # careful functions that a careful twin calls
 
     def text(self) -> str:
         requests = list(self.requests)
@@ -73,16 +72,7 @@ class Module:
             used = (f"@llvm.compiler.used = appending global [{len(self.vectors)} x ptr] [{pointers}], "
                     'section "llvm.metadata"')
         groups = [f"attributes {number} = {{ {text} }}" for text, number in self.attributes.items()]
-        return "\n".join([used, *self.declarations, self.elementary_text(requests), *self.functions, *groups])
-
-    def elementary_text(self, requests: Sequence[Request]) -> str:
-        """The elementary functions; those that only run when an argument is huge are not worth LLVM's time."""
-        text = definitions(requests)
-        for name in self.cold:
-            if name not in self.warm:
-                head, tail = text.split(f"@{name}(", 1)
-                text = f"{head}@{name}({tail.replace(') nounwind', ') noinline optnone nounwind', 1)}"
-        return text
+        return "\n".join([used, *self.declarations, definitions(requests), *self.functions, *groups])
 
     def attribute_group(self, text: str) -> str:
         return self.attributes.setdefault(text, f"#{len(self.attributes)}")
@@ -125,6 +115,11 @@ class NestWriter:
     def elementary(self, name: str, dtype: Literal["f64", "f32"]) -> str:
         """The symbol of the form of an elementary function that suits the place of the call."""
         record = roster()[name]
+        if self.twin and record.guarded:
+            called, text, cell = thunk(name, dtype)
+            self.module.imports[cell] = None
+            self.declare(text)
+            return called
         if self.variant == "fast" and self.depth > 0:
             request = Request(name, dtype, "fast")
             if record.guarded:
@@ -132,12 +127,10 @@ class NestWriter:
         elif self.variant == "called" and self.depth > 0:
             vector = Request(name, dtype, "vector", VECTOR_LANES[dtype])
             request = Request(name, dtype, "careful")
-            self.module.warm[symbol(request)] = None
             self.module.requests[vector] = None
             self.module.vectors[symbol(vector)] = None
         else:
             request = Request(name, dtype, "careful")
-            (self.module.cold if self.twin else self.module.warm)[symbol(request)] = None
         self.module.requests[request] = None
         return symbol(request)
 
@@ -204,9 +197,6 @@ class NestWriter:
                     f"store i1 {new}, ptr %outside",
                 ]
                 self.guarded = True
-            elif self.variant == "careful":
-                # Cold code: one copy of the function will do.
-                self.lines[position] = f"{line} noinline"
             elif self.variant == "called" and name.count(".") == 1:
                 function, kind = name.split(".")
                 if function in roster():

@@ -6,15 +6,21 @@ import ctypes
 import importlib
 from functools import cache
 
+from gradxform.backend.careful import cell_address
+
 
 @cache
 def symbol_address(symbol: str) -> int:
-    """The address of ``gx.blas.NAME`` (SciPy's), ``gx.c.NAME`` (the C library's) or ``gx.parallel`` (the pool's)."""
+    """The address of ``gx.blas.NAME`` (SciPy's), ``gx.c.NAME`` (the C library's), ``gx.parallel`` (the pool's) or of the
+    cell ``gx.careful.NAME.DTYPE``.
+    """
     if symbol == "gx.parallel":
         from gradxform.backend.threads import parallel_address
 
         return parallel_address()
     _, kind, name = symbol.split(".", 2)
+    if kind == "careful":
+        return cell_address(name)
     if kind == "blas":
         return _published("scipy.linalg.cython_blas", name)
     return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
