@@ -18,7 +18,7 @@ from support.tolerances import assert_close
 
 import gradxform as gx
 from gradxform import primitives as P
-from gradxform.backend import nests
+from gradxform.backend import liveness, nests
 from gradxform.core import run
 from gradxform.ir import Program, check
 from gradxform.loopir.interpreter import interpret
@@ -491,7 +491,7 @@ def test_regression_is_one_pass_over_the_data(rows: int) -> None:
     data, w, y = generator.normal(size=(rows, 10)), generator.normal(size=10), np.sign(generator.normal(size=rows))
     f = gx.jit(gx.value_and_grad(regression))
     kernel = f.lower(w, data, y).loops
-    readers = [nest for nest in kernel.nests if any(b is kernel.inputs[1] for b in nests.touched(nest.body))]
+    readers = [nest for nest in kernel.nests if any(b is kernel.inputs[1] for b in liveness.touched(nest.body))]
     assert len(readers) == 1
     assert len(kernel.nests) <= 2  # the second combines what the chunks of the first have found
     value, gradient = f(w, data, y)

@@ -1,0 +1,36 @@
+"""The parts of which the text of one LLVM module is put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gradxform.backend.elementary import Request, declarations, definitions
+
+
+@dataclass(slots=True)
+class Module:
+    """What the text of one module is put together from."""
+
+    functions: list[str] = field(default_factory=list)
+    declarations: dict[str, None] = field(default_factory=dict)
+    requests: dict[Request, None] = field(default_factory=dict)
+    imports: dict[str, None] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
+    vectors: dict[str, None] = field(default_factory=dict)
+    sites: list[tuple[int, int]] = field(default_factory=list)
+
+    def text(self) -> str:
+        requests = list(self.requests)
+        for line in declarations(requests):
+            self.declarations[line] = None
+        used = ""
+        if self.vectors:
+            # The vectoriser finds these by name only; nothing else refers to them.
+            pointers = ", ".join(f"ptr @{name}" for name in self.vectors)
+            used = (f"@llvm.compiler.used = appending global [{len(self.vectors)} x ptr] [{pointers}], "
+                    'section "llvm.metadata"')
+        groups = [f"attributes {number} = {{ {text} }}" for text, number in self.attributes.items()]
+        return "\n".join([used, *self.declarations, definitions(requests), *self.functions, *groups])
+
+    def attribute_group(self, text: str) -> str:
+        return self.attributes.setdefault(text, f"#{len(self.attributes)}")
