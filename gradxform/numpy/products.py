@@ -129,24 +129,16 @@ def kron(a: Any, b: Any) -> Any:
 
 @traced(np.cross)
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Any:
-    """The vector product of vectors of length 3; for length 2 its third component only."""
+    """The vector product of vectors of length 3 (NumPy gave up length 2 in version 2.5)."""
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = _pair("cross", a, b)
     x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
-    if x.shape[-1] not in (2, 3) or y.shape[-1] not in (2, 3):
-        raise ShapeError(
-            "cross: incompatible dimensions for cross product (dimension must be 2 or 3), got shapes "
-            f"{x.shape} and {y.shape}{user_line()}")
-    left, right = [x[..., k] for k in range(x.shape[-1])], [y[..., k] for k in range(y.shape[-1])]
-    third = left[0] * right[1] - left[1] * right[0]
-    if len(left) == len(right) == 2:
-        return third
-    zero = third * 0
-    left, right = (left + [zero])[:3], (right + [zero])[:3]
-    first = left[1] * right[2] - left[2] * right[1]
-    second = left[2] * right[0] - left[0] * right[2]
-    return stack(broadcast_operands("cross", [first, second, third]), normalize_axis("cross", axisc, third.ndim + 1))
+    if x.shape[-1] != 3 or y.shape[-1] != 3:
+        raise ShapeError(f"cross: expected arrays of vectors of length 3, got shapes {x.shape} and {y.shape}{user_line()}")
+    left, right = [x[..., k] for k in range(3)], [y[..., k] for k in range(3)]
+    parts = [left[i] * right[j] - left[j] * right[i] for i, j in ((1, 2), (2, 0), (0, 1))]
+    return stack(broadcast_operands("cross", parts), normalize_axis("cross", axisc, parts[0].ndim + 1))
 
 
 # ------------------------------------------------------------------------------------------------------- einsum
