@@ -22,7 +22,7 @@ uint8, uint16, uint32, uint64 = (np.dtype(t) for t in (np.uint8, np.uint16, np.u
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
 
 SUPPORTED: tuple[DType, ...] = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)
-_SUPPORTED = frozenset(SUPPORTED)
+_CANONICAL: dict[DType, DType] = {dtype: dtype for dtype in SUPPORTED}
 
 #: dtype of derivatives with respect to integers and booleans, as in JAX: it holds nothing.
 float0: DType = np.dtype([("float0", np.void, 0)])
@@ -39,16 +39,18 @@ def canonical(dtype: Any) -> DType:
 
     Raises DTypeError for complex, float16, longdouble, datetime, string and object dtypes.
     """
-    found: DType = np.dtype(dtype).newbyteorder("=")
-    if found not in _SUPPORTED:
+    # One object per dtype: NumPy makes a view of an array asked for in an equal dtype that is another object.
+    given = np.dtype(dtype)
+    found = _CANONICAL.get(given if given.isnative else given.newbyteorder("="))
+    if found is None:
         names = ", ".join(d.name for d in SUPPORTED)
-        raise DTypeError(f"dtype {found} is not supported; expected one of {names}: cast with .astype first")
+        raise DTypeError(f"dtype {given} is not supported; expected one of {names}: cast with .astype first")
     return found
 
 
 def is_supported(dtype: DType) -> bool:
     """Whether programs can hold arrays of ``dtype``."""
-    return dtype in _SUPPORTED
+    return dtype in _CANONICAL
 
 
 def is_float(dtype: DType) -> bool:
@@ -80,7 +82,7 @@ def promote(*operands: tuple[DType, bool]) -> tuple[DType, bool]:
         return max((dtype for dtype, _ in operands), key=lambda d: "biuf".index(d.kind)), True
     standins = [_WEAK_STANDINS[dtype.kind] for dtype, weak in operands if weak]
     result = np.result_type(*strong, *standins)
-    if result not in _SUPPORTED:
+    if result not in _CANONICAL:
         raise DTypeError(f"promotion gives dtype {result}, which is not supported: cast the operands with .astype first")
     return result, False
 

@@ -192,3 +192,9 @@ def test_errors_of_type_rules_name_the_line_once() -> None:
 def test_evaluation_is_silent_about_floating_point() -> None:
     with np.errstate(all="raise"):
         assert np.isnan(P.log(np.float64(-1.0))) and P.div(np.float64(1.0), np.float64(0.0)) == np.inf
+
+
+def test_an_array_used_twice_is_captured_once() -> None:
+    x = np.linspace(0.0, 1.0, 4)
+    program = gx.make_ir(lambda b: np.sum(b * x + (x - b)))(2.0)
+    assert len(program.inputs) == 2

@@ -51,10 +51,13 @@ class Selected:
 
 def select(purpose: str, function: Any, argnums: Argnums, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Selected:
     """Flatten the arguments named by ``argnums``. Raises ArgumentError if there is no such argument."""
-    given = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
+    try:
+        given = [index(number) for number in ((argnums,) if isinstance(argnums, (int, np.integer)) else argnums)]
+    except TypeError:
+        raise ArgumentTypeError(
+            f"{purpose} of {name_of(function)}: argnums must be an int or a sequence of ints, got {argnums!r}") from None
     positions = []
-    for number in given:
-        position = index(number)
+    for position in given:
         if not -len(args) <= position < len(args):
             raise ArgumentError(
                 f"{purpose} of {name_of(function)}: argnums={argnums!r}, but the call has {len(args)} positional "
@@ -72,13 +75,18 @@ def select(purpose: str, function: Any, argnums: Argnums, args: tuple[Any, ...],
     return Selected(tuple(positions), trees, counts, values, types_of(values), args, kwargs)
 
 
-def check_differentiable(purpose: str, function: Any, types: Sequence[ArrayType], allow_int: bool) -> None:
-    """Raise NotDifferentiableError if a type carries no derivative and ``allow_int`` is not set."""
+def check_differentiable(purpose: str, function: Any, types: Sequence[ArrayType], hint: str) -> None:
+    """Raise NotDifferentiableError if a type carries no derivative. ``hint`` names the purpose's own ways out."""
     for array_type in types:
-        if not is_float(array_type.dtype) and not allow_int:
+        if not is_float(array_type.dtype):
             raise NotDifferentiableError(
                 f"{purpose} of {name_of(function)} needs arguments of a float dtype, got {array_type}: pass 2.0 instead of 2, "
-                f"cast with .astype(np.float64), choose other argnums, or set allow_int=True{user_line()}")
+                f"or cast with .astype(np.float64){hint}{user_line()}")
+
+
+#: The ways out of transforms that choose arguments, and of those that also take integers.
+CHOOSE = ", or choose other argnums"
+CHOOSE_OR_ALLOW = f"{CHOOSE}, or set allow_int=True"
 
 
 def refuse_holomorphic(purpose: str, holomorphic: bool) -> None:

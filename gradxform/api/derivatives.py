@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from gradxform import tree
 from gradxform.api.arguments import (
+    CHOOSE_OR_ALLOW,
     Argnums,
     Selected,
     check_callable,
@@ -25,8 +28,15 @@ from gradxform.api.arguments import (
 from gradxform.api.tracing import Traced, as_values, name_of, restore_auxiliary, trace, types_of
 from gradxform.core import Tracer, run
 from gradxform.core.source import user_line
-from gradxform.dtypes import is_float
-from gradxform.errors import ArgumentError, NotDifferentiableError, ShapeError, TreeError, UnconnectedError
+from gradxform.dtypes import float0, is_float
+from gradxform.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    NotDifferentiableError,
+    ShapeError,
+    TreeError,
+    UnconnectedError,
+)
 from gradxform.ir import ArrayType
 from gradxform.linear import zeros
 from gradxform.transforms import jvp as jvp_program
@@ -40,8 +50,10 @@ _UNCONNECTED = ("zero", "none", "raise")
 def _scalar_output(purpose: str, function: Any, traced: Traced) -> ArrayType:
     count = len(traced.program.outputs) - len(traced.auxiliary_positions)
     types = traced.program.output_types[:count]
-    if count != 1 or types[0].shape != ():
+    if not traced.treedef.is_leaf() or types[0].shape != ():
         shown = ", ".join(map(str, types)) or "nothing"
+        if not traced.treedef.is_leaf():
+            shown = f"{shown} in the structure {traced.treedef}"
         raise ShapeError(
             f"{purpose} needs a function with one scalar result; {name_of(function)} gives {shown}: "
             f"reduce it (np.sum), or use jacrev/jacfwd/vjp for arrays{user_line()}")
@@ -55,7 +67,8 @@ def _value_and_grad(
     function: Any, argnums: Argnums, has_aux: bool, allow_int: bool, unconnected: str, args: Any, kwargs: Any
 ) -> tuple[Any, Any, Any]:
     selected = select("grad", function, argnums, args, kwargs)
-    check_differentiable("grad", function, selected.types, allow_int)
+    if not allow_int:
+        check_differentiable("grad", function, selected.types, CHOOSE_OR_ALLOW)
     traced = trace(function, selected.values, selected.types, selected.rebuild, "grad", has_aux=has_aux)
     array_type = _scalar_output("grad", function, traced)
     wanted = [is_float(t.dtype) for t in selected.types]
@@ -152,19 +165,31 @@ def _positional(purpose: str, function: Any, primals: Sequence[Any]) -> Selected
 
 
 def _matching_leaves(purpose: str, given: Any, expected: Any, types: Sequence[ArrayType], what: str) -> list[Any]:
-    """The leaves of ``given``, which must have the structure of ``expected`` and fit ``types``."""
+    """The leaves of ``given``, which must have the structure of ``expected`` and fit ``types``.
+
+    What belongs to an integer or a boolean is an array of dtype float0.
+    """
     leaves, treedef = tree.flatten(given)
     if treedef != expected:
         raise TreeError(f"{purpose}: the {what}s must have the structure {expected}, got {treedef}{user_line()}")
-    values = as_values(leaves, f"{purpose}: the {what}")
-    result = []
-    for value, wanted, found in zip(values, types, types_of(values), strict=True):
-        if found.shape != wanted.shape or not (found.weak or found.dtype == wanted.dtype):
-            raise ShapeError(
-                f"{purpose}: a {what} must have the dtype and shape of what it belongs to: expected "
-                f"{wanted.strong()}, got {found}{user_line()}")
-        result.append(wanted.dtype.type(value) if found.weak and not isinstance(value, Tracer) else value)
-    return result
+    return [_matching(purpose, leaf, wanted, what) for leaf, wanted in zip(leaves, types, strict=True)]
+
+
+def _matching(purpose: str, leaf: Any, wanted: ArrayType, what: str) -> Any:
+    if not is_float(wanted.dtype):
+        if isinstance(leaf, np.ndarray) and leaf.dtype == float0 and leaf.shape == wanted.shape:
+            return leaf
+        shown = f"{leaf.dtype}{list(leaf.shape)}" if isinstance(leaf, np.ndarray) else repr(leaf)
+        raise ShapeError(
+            f"{purpose}: the {what} of {wanted.strong()}, which has no derivative, is an array of dtype float0, "
+            f"np.zeros({wanted.shape}, gradxform.float0); got {shown}{user_line()}")
+    (value,) = as_values([leaf], f"{purpose}: the {what}")
+    (found,) = types_of([value])
+    if found.shape != wanted.shape or not (found.weak or found.dtype == wanted.dtype):
+        raise ShapeError(
+            f"{purpose}: a {what} must have the dtype and shape of what it belongs to: expected "
+            f"{wanted.strong()}, got {found}{user_line()}")
+    return wanted.dtype.type(value) if found.weak and not isinstance(value, Tracer) else value
 
 
 def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
@@ -184,8 +209,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     if len(primals) != len(tangents):
         raise TreeError(f"jvp needs one tangent per primal, got {len(tangents)} for {len(primals)}{user_line()}")
     selected = _positional("jvp", fun, primals)
-    check_differentiable("jvp", fun, selected.types, allow_int=True)
-    leaves = _tangent_leaves(selected, tangents)
+    leaves = _tangent_leaves("jvp", selected, tangents)
     traced = trace(fun, selected.values, selected.types, selected.rebuild, "jvp", has_aux=has_aux)
     nonzero = [is_float(t.dtype) for t in selected.types] + [False] * len(traced.captures)
     pushed, depends = jvp_program(traced.program, nonzero)
@@ -206,15 +230,11 @@ def _zero(array_type: ArrayType) -> Any:
     return zeros(array_type.strong()) if is_float(array_type.dtype) else integer_zero(array_type)
 
 
-def _tangent_leaves(selected: Selected, tangents: Sequence[Any]) -> list[Any]:
+def _tangent_leaves(purpose: str, selected: Selected, tangents: Sequence[Any]) -> list[Any]:
     result: list[Any] = []
     start = 0
     for treedef, count, tangent in zip(selected.trees, selected.counts, tangents, strict=True):
-        types = selected.types[start:start + count]
-        if all(is_float(t.dtype) for t in types):
-            result += _matching_leaves("jvp", tangent, treedef, types, "tangent")
-        else:
-            result += tree.leaves(tangent)
+        result += _matching_leaves(purpose, tangent, treedef, selected.types[start:start + count], "tangent")
         start += count
     return result
 
@@ -242,11 +262,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     types = traced.program.output_types
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        floats = [is_float(t.dtype) for t in types[:count]]
-        if all(floats):
-            cts = _matching_leaves("vjp", cotangent, traced.treedef, types[:count], "cotangent")
-        else:
-            cts = tree.leaves(cotangent)
+        cts = _matching_leaves("vjp", cotangent, traced.treedef, types[:count], "cotangent")
         given = [cts[i] if i < count else zeros(types[i].strong()) for i, flag in enumerate(depends) if flag]
         found = iter(run(transposed, [*residuals, *given]))
         leaves = [next(found) if flag else integer_zero(t) for flag, t in zip(wanted, selected.types, strict=True)]
@@ -270,7 +286,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     (np.float64(6.0), np.float64(12.0))
     """
     selected = _positional("linearize", fun, primals)
-    check_differentiable("linearize", fun, selected.types, allow_int=False)
+    check_differentiable("linearize", fun, selected.types, "")
     traced = trace(fun, selected.values, selected.types, selected.rebuild, "linearize", has_aux=has_aux)
     parts, depends = linearize_program(traced.program, [True] * len(selected.types) + [False] * len(traced.captures))
     known = run(parts.known, [*selected.values, *traced.captures])
@@ -280,7 +296,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     def push(*tangents: Any) -> Any:
         if len(tangents) != len(primals):
             raise TreeError(f"the linearized function takes {len(primals)} tangent(s), got {len(tangents)}{user_line()}")
-        found = iter(run(parts.rest, [*known[total:], *_tangent_leaves(selected, tangents)]))
+        found = iter(run(parts.rest, [*known[total:], *_tangent_leaves("linearize", selected, tangents)]))
         complete = [next(found) if flag else _zero(t) for flag, t in zip(depends, traced.program.output_types, strict=True)]
         return tree.unflatten(traced.treedef, complete[:count])
 
@@ -306,7 +322,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 
     check_callable("linear_transpose", fun)
     types, treedef = typed_leaves(primals)
-    check_differentiable("linear_transpose", fun, types, allow_int=False)
+    check_differentiable("linear_transpose", fun, types, "")
     traced = trace(fun, [None] * len(types), types, lambda leaves: (tree.unflatten(treedef, leaves), {}),
                    "linear_transpose", known=False)
     transposed = transpose_program(traced.program, [True] * len(types) + [False] * len(traced.captures))
@@ -319,6 +335,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     return pull
 
 
+@decorator
 def hvp(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     """The Hessian-vector product of a scalar function, forward over reverse: no Hessian is formed.
 
@@ -331,13 +348,14 @@ def hvp(fun: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     >>> hvp(lambda x: np.sum(x ** 3))(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     array([6., 0.])
     """
-    check_callable("hvp", fun)
+    if not single(argnums):
+        raise ArgumentTypeError(f"hvp of {name_of(fun)}: argnums must be one int, got {argnums!r}")
 
     def product(*args: Any, **kwargs: Any) -> Any:
         if len(args) < 2:
             raise ArgumentError(f"hvp of {name_of(fun)}: call it with the function's arguments and a vector{user_line()}")
         *given, vector = args
-        position = argnums % len(given)
+        (position,) = select("hvp", fun, argnums, tuple(given), kwargs).positions
 
         def gradient(x: Any) -> Any:
             return grad(fun, argnums=position)(*given[:position], x, *given[position + 1:], **kwargs)

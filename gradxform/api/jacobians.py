@@ -11,6 +11,8 @@ from typing import Any
 
 from gradxform import tree
 from gradxform.api.arguments import (
+    CHOOSE,
+    CHOOSE_OR_ALLOW,
     Argnums,
     check_differentiable,
     decorator,
@@ -38,7 +40,8 @@ def basis(array_type: ArrayType) -> Any:
 
 def _prepared(purpose: str, fun: Any, argnums: Argnums, has_aux: bool, allow_int: bool, args: Any, kwargs: Any) -> Any:
     selected = select(purpose, fun, argnums, args, kwargs)
-    check_differentiable(purpose, fun, selected.types, allow_int)
+    if not allow_int:
+        check_differentiable(purpose, fun, selected.types, CHOOSE_OR_ALLOW if purpose == "jacrev" else CHOOSE)
     traced = trace(fun, selected.values, selected.types, selected.rebuild, purpose, has_aux=has_aux)
     count = len(traced.program.outputs) - len(traced.auxiliary_positions)
     for array_type in traced.program.output_types[:count]:
