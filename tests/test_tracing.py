@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gradxform as gx
 from gradxform import primitives as P
 from gradxform.core import Builder, Tracer, current_builder, dtype_of, outside, run, shape_of, type_of
 from gradxform.core.tracing import concrete
