@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from gradxform import primitives, tree
 from gradxform.api.arguments import decorator, wrap
-from gradxform.api.tracing import as_value, as_values, trace
+from gradxform.api.tracing import as_value, as_values, name_of, trace
 from gradxform.core import Tracer, current_builder, type_of
+from gradxform.core.source import user_line
 from gradxform.dtypes import canonical
+from gradxform.errors import ArgumentError, ArgumentTypeError, ShapeError
 from gradxform.ir import ArrayType, Program
 
 
@@ -28,8 +31,19 @@ class ShapeDType:
     dtype: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
+        try:
+            shape = tuple([index(extent) for extent in self.shape])
+        except TypeError:
+            raise ArgumentTypeError(f"ShapeDType: a shape is a tuple of ints, got {self.shape!r}") from None
+        if any(extent < 0 for extent in shape):
+            raise ShapeError(f"ShapeDType: negative dimensions are not allowed, got shape {shape}")
+        object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "dtype", canonical(self.dtype))
+
+
+def stand_in(leaf: Any) -> Any:
+    """``leaf``, or for a `ShapeDType` an array of its shape that takes no memory."""
+    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) if isinstance(leaf, ShapeDType) else leaf
 
 
 def typed_leaves(arguments: Any) -> tuple[list[ArrayType], tree.TreeDef]:
@@ -59,6 +73,9 @@ def make_ir(fun: Callable[..., Any], static_argnums: int | tuple[int, ...] = ())
     static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
     def program(*args: Any, **kwargs: Any) -> Program:
+        if not all(-len(args) <= position < len(args) for position in static):
+            raise ArgumentError(f"make_ir of {name_of(fun)}: static_argnums={static_argnums!r}, but the call has "
+                                f"{len(args)} positional argument(s){user_line()}")
         fixed = {position % len(args): args[position] for position in static}
         dynamic = tuple(None if i in fixed else x for i, x in enumerate(args))
         types, treedef = typed_leaves((dynamic, kwargs))

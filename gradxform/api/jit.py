@@ -22,6 +22,7 @@ import numpy as np
 
 from gradxform import tree
 from gradxform.api.arguments import decorator
+from gradxform.api.inspection import stand_in
 from gradxform.api.layout import (
     Leaves,
     Unstructured,
@@ -129,8 +130,11 @@ class Jitted(NativeCallable):
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Trace for these arguments, of which only dtypes and shapes matter, and show every stage.
 
-        Returns an object with ``program`` (as traced), ``optimized``, ``loops``, ``llvm``, ``assembly`` and ``cost``.
+        A `ShapeDType` may stand for an array. Returns an object with ``program`` (as traced), ``optimized``, ``loops``,
+        ``llvm``, ``assembly`` and ``cost``.
         """
+        args = tuple([x if self._is_static(i) else tree.map_leaves(stand_in, x) for i, x in enumerate(args)])
+        kwargs = {name: x if self._is_static(name) else tree.map_leaves(stand_in, x) for name, x in kwargs.items()}
         request = self._request(args, kwargs)
         traced = self._trace(args, kwargs)
         return Lowered(traced.program, self._spec(request, traced)[0])
@@ -277,26 +281,46 @@ def jit(
     """
     positions, names = _static_places(fun, static_argnums, static_argnames)
     if donate_argnums is not None:
-        for number in (donate_argnums,) if isinstance(donate_argnums, int) else donate_argnums:
-            index(number)
+        _positions("donate_argnums", fun, donate_argnums)
     return Jitted(fun, positions, names)
+
+
+def _parameters(fun: Any) -> tuple[list[inspect.Parameter], bool]:
+    """The parameters of ``fun``, and whether it may take others too."""
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        return [], True
+    return parameters, not parameters or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
+def _names_in_order(parameters: Sequence[inspect.Parameter]) -> list[str]:
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _positions(option: str, fun: Any, argnums: Any) -> set[int]:
+    """The positions that an option such as ``static_argnums`` gives, counted from the front."""
+    parameters, open_ended = _parameters(fun)
+    count = len(_names_in_order(parameters))
+    positions = set()
+    try:
+        numbers = [index(number) for number in ((argnums,) if isinstance(argnums, (int, np.integer)) else argnums)]
+    except TypeError:
+        raise ArgumentTypeError(
+            f"jit of {name_of(fun)}: {option} must be an int or a sequence of ints, got {argnums!r}") from None
+    for number in numbers:
+        if not open_ended and not -count <= number < count:
+            raise ArgumentError(f"jit of {name_of(fun)}: {option}={argnums!r}, but it has {count} arguments")
+        positions.add(number + count if number < 0 else number)
+    return positions
 
 
 def _static_places(fun: Any, argnums: Any, argnames: Any) -> tuple[frozenset[int], frozenset[str]]:
     """Static positions and names; where the signature tells, each implies the other."""
-    numbers = [] if argnums is None else [argnums] if isinstance(argnums, (int, np.integer)) else list(argnums)
+    positions = set() if argnums is None else _positions("static_argnums", fun, argnums)
     names = [] if argnames is None else [argnames] if isinstance(argnames, str) else list(argnames)
-    try:
-        parameters = list(inspect.signature(fun).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    ordered = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    open_ended = not parameters or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
-    positions = set()
-    for number in map(index, numbers):
-        if not open_ended and not -len(ordered) <= number < len(ordered):
-            raise ArgumentError(f"jit of {name_of(fun)}: static_argnums={argnums!r}, but it has {len(ordered)} arguments")
-        positions.add(number + len(ordered) if number < 0 else number)
+    parameters, open_ended = _parameters(fun)
+    ordered = _names_in_order(parameters)
     for name in names:
         if not open_ended and name not in [p.name for p in parameters]:
             raise ArgumentError(f"jit of {name_of(fun)}: static_argnames names {name!r}, which is no argument of it")

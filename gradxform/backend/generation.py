@@ -10,6 +10,7 @@ from gradxform.backend.emit import emit_kernel, imported_symbols
 from gradxform.backend.entry import emit_entry
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.nodes import lower_program
+from gradxform.backend.segment import segment_kernel
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.split import split_kernel, weight
 from gradxform.backend.unroll import unroll_kernel
@@ -27,7 +28,7 @@ SHORT_WORK = 1_000.0
 
 def kernel_of(program: Program) -> Kernel:
     """The loops of an optimised program."""
-    kernel = split_kernel(unroll_kernel(build_kernel(lower_program(program))))
+    kernel = split_kernel(segment_kernel(unroll_kernel(build_kernel(lower_program(program)))))
     return check_kernel(kernel) if config.verify_ir else kernel
 
 

@@ -38,6 +38,8 @@ OUTLINE_WORK = 2_000.0
 FARTHEST_INDEX = (1 << 47) - 1
 VECTOR_LANES = {"f64": 8, "f32": 16}
 
+EXTREMA = {"maximum_number": "maxnum", "minimum_number": "minnum"}
+
 Variant = Literal["fast", "careful", "called"]
 
 
@@ -263,6 +265,12 @@ class NestWriter:
             old = self.load_from(dtype, address)
             if dtype.kind == "f" and statement.operation in ("add", "mul"):
                 value = self.temporary(f"f{statement.operation} reassoc contract {type_name(dtype)} {old}, {value}")
+            elif statement.operation in EXTREMA:
+                # NaN makes this poison; the schedule counts NaN beside it, and selects this value only if there is none.
+                register = type_name(dtype)
+                name = f"llvm.{EXTREMA[statement.operation]}.f{8 * dtype.itemsize}"
+                self.declare(f"declare {register} @{name}({register}, {register})")
+                value = self.temporary(f"call nnan nsz {register} @{name}({register} {old}, {register} {value})")
             else:
                 value = instruction(statement.operation, [old, value], [dtype, dtype], dtype, None, self)
         self.store_to(dtype, value, address)

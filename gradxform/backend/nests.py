@@ -82,7 +82,7 @@ def identity(operation: str, dtype: DType) -> Constant:
         return Constant(dtype.type(0), dtype)
     if operation in ("logical_and",):
         return Constant(dtype.type(1), dtype)
-    lowest = operation == "maximum"
+    lowest = operation in ("maximum", "maximum_number")
     if dtype.kind == "f":
         return Constant(dtype.type(-np.inf if lowest else np.inf), dtype)
     if dtype.kind == "b":

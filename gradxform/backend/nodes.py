@@ -14,12 +14,27 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from gradxform.backend.instructions import cost
 from gradxform.core import Builder
-from gradxform.dtypes import is_float
+from gradxform.dtypes import bool_, is_float
 from gradxform.errors import CompileError
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Var
-from gradxform.loopir.expression import ZERO, Apply, Constant, Expression, Index, Load, Symbol, axis, known, loads
+from gradxform.loopir.expression import (
+    ZERO,
+    Apply,
+    Constant,
+    Expression,
+    Index,
+    Load,
+    Symbol,
+    axis,
+    constant,
+    known,
+    loads,
+    substitute,
+)
 from gradxform.loopir.lowering import Contraction, Cumulative, Expands, Map, Reduction, Scatter, View
 
 #: From this many multiply-adds a contraction of floats goes to BLAS.
@@ -184,6 +199,9 @@ class _Lowering:
         elif isinstance(lowered, Reduction):
             axes, reduced = self.axes_for(shape), self.axes_for(lowered.extents)
             symbols = tuple(a for a in reduced if isinstance(a, Symbol))
+            if symbols and lowered.operation in ("maximum", "minimum") and is_float(var.type.dtype):
+                self.place_extremum(var, lowered, axes, reduced)
+                return
             kind = "reduction" if symbols else "map"
             self.add(Node(var, kind, axes, lowered.read(axes, reduced), symbols, lowered.operation))
         elif isinstance(lowered, Cumulative):
@@ -200,6 +218,24 @@ class _Lowering:
             self.expand(var, lowered, operands)
         else:
             raise CompileError(f"{equation.operation.name}: its lowering rule gave {lowered!r}")
+
+    def place_extremum(self, var: Var, lowered: Reduction, axes: Index, reduced: Index) -> None:
+        """A maximum that ignores NaN, and the number of NaN: two reductions that vectorise well, and in one loop."""
+        dtype = var.type.dtype
+        number, missing = Var(var.type), Var(var.type)
+        symbols = tuple(a for a in reduced if isinstance(a, Symbol))
+        value = lowered.read(axes, reduced)
+        is_missing = Apply("convert", (Apply("isnan", (value,), bool_),), dtype)
+        self.add(Node(number, "reduction", axes, value, symbols, f"{lowered.operation}_number"))
+        others, further = self.axes_for(var.type.shape), self.axes_for(lowered.extents)
+        rename = dict(zip((*axes, *reduced), (*others, *further), strict=True))
+        count = substitute(is_missing, lambda part: rename.get(part) if isinstance(part, Symbol) else None)
+        self.add(Node(missing, "reduction", others, count,
+                      tuple(a for a in further if isinstance(a, Symbol)), "add"))
+        axes = self.axes_for(var.type.shape)
+        any_missing = Apply("greater", (Load(missing, axes, dtype), constant(0, dtype)), bool_)
+        chosen = Apply("select", (any_missing, constant(np.nan, dtype), Load(number, axes, dtype)), dtype)
+        self.add(Node(var, "map", axes, chosen))
 
     def place_scatter(self, var: Var, lowered: Scatter, equation: Equation) -> None:
         base = equation.inputs[0]

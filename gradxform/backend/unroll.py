@@ -9,13 +9,13 @@ SSA values when LLVM takes aggregates apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
 from gradxform.backend.split import weight
-from gradxform.loopir.expression import Expression, Symbol, integer, known, substitute
-from gradxform.loopir.loops import Accumulate, For, Kernel, Let, Nest, Part, Statement, Store
+from gradxform.loopir.expression import integer, known
+from gradxform.loopir.loops import For, Kernel, Nest, Part, Statement
+from gradxform.loopir.rewriting import renamed
 
 #: A loop of fewer iterations is unrolled: it would not fill a vector of float64.
 VECTOR_EXTENT = 8
@@ -56,29 +56,4 @@ def _unrolled(loop: For, numbers: count[int]) -> list[Statement] | None:
         return None
     if any(isinstance(s, (For, Part)) for s in loop.body) or weight(loop.body) * (end - begin) > UNROLLED_STATEMENTS:
         return None
-    return [copy for i in range(begin, end) for copy in _copy(loop.body, {loop.symbol: integer(i)}, next(numbers))]
-
-
-def _copy(statements: Sequence[Statement], values: dict[Symbol, Expression], number: int) -> list[Statement]:
-    """The statements with symbols replaced, and with symbols of their own for what they bind."""
-
-    def replaced(part: Expression) -> Expression | None:
-        return values.get(part) if isinstance(part, Symbol) else None
-
-    def rewrite(expression: Expression) -> Expression:
-        return substitute(expression, replaced)
-
-    result: list[Statement] = []
-    for statement in statements:
-        if isinstance(statement, Let):
-            value = rewrite(statement.value)
-            own = Symbol(f"{statement.symbol.name}.{number}", statement.symbol.dtype)
-            values[statement.symbol] = own
-            result.append(Let(own, value))
-        elif isinstance(statement, (Store, Accumulate)):
-            result.append(replace(statement, index=tuple(map(rewrite, statement.index)), value=rewrite(statement.value)))
-        else:
-            result.append(statement)
-    return result
-
-
+    return [copy for i in range(begin, end) for copy in renamed(loop.body, {loop.symbol: integer(i)}, f"u{next(numbers)}")]

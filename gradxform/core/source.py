@@ -1,4 +1,4 @@
-"""Finding the user's own line: the innermost frame that is not gradxform's."""
+"""Finding the user's own line: the innermost frame that is neither gradxform's nor NumPy's."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import os
 import sys
 from types import CodeType
 
+import numpy as np
+
 from gradxform.ir import Source
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PACKAGES = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (os.path.dirname(__file__), np.__file__))
 _is_ours: dict[CodeType, bool] = {}
 
 
 def _ours(code: CodeType) -> bool:
     found = _is_ours.get(code)
     if found is None:
-        found = _is_ours[code] = code.co_filename.startswith(_PACKAGE)
+        found = _is_ours[code] = code.co_filename.startswith(_PACKAGES)
     return found
 
 
 def user_source() -> Source | None:
-    """The file, line and function of the innermost frame outside this package, or None."""
+    """The file, line and function of the innermost frame outside these packages, or None."""
     frame = sys._getframe(1)
     while frame is not None:
         if not _ours(frame.f_code):

@@ -17,7 +17,7 @@ from gradxform.indexing import get
 from gradxform.linear import broadcast
 from gradxform.linear import full as filled
 from gradxform.numpy.dispatch import as_inexact, refuse_unless, traced
-from gradxform.numpy.manipulation import moveaxis, reshape, static_integers, with_rank
+from gradxform.numpy.manipulation import moveaxis, reshape, static_extents, static_integers, with_rank
 from gradxform.numpy.ufuncs import absolute, floor, log10, power, sign
 from gradxform.operands import (
     as_operand,
@@ -73,7 +73,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 
 
 def _constant(name: str, shape: Any, value: Any, dtype: Any) -> Any:
-    return lift(name, filled(static_integers(name, shape), value, supported_dtype(name, dtype or float64)))
+    return lift(name, filled(static_extents(name, shape), value, supported_dtype(name, dtype or float64)))
 
 
 @traced(np.zeros)
@@ -99,12 +99,12 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, de
          like: Any = None) -> Any:
     """An array of one value, or of a smaller array repeated."""
     value = asarray(fill_value, dtype)
-    return lift("full", broadcast_to("full", value, static_integers("full", shape)))
+    return lift("full", broadcast_to("full", value, static_extents("full", shape)))
 
 
 def _like(name: str, a: Any, value: Any, dtype: Any, shape: Any) -> Any:
     x = as_operand(name, a)
-    target = shape_of(x) if shape is None else static_integers(name, shape)
+    target = shape_of(x) if shape is None else static_extents(name, shape)
     return lift(name, filled(target, value, dtype_of(x) if dtype is None else supported_dtype(name, dtype)))
 
 
@@ -135,7 +135,7 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subo
     """``fill_value`` in the shape and dtype of ``a``."""
     x = as_operand("full_like", a)
     found = dtype_of(x) if dtype is None else supported_dtype("full_like", dtype)
-    target = shape_of(x) if shape is None else static_integers("full_like", shape)
+    target = shape_of(x) if shape is None else static_extents("full_like", shape)
     return lift("full_like", broadcast_to("full_like", cast(as_operand("full_like", fill_value), found), target))
 
 
@@ -242,7 +242,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 @traced(np.indices)
 def indices(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
     """For each axis of a grid the index along it."""
-    shape = static_integers("indices", dimensions)
+    shape = static_extents("indices", dimensions)
     target = supported_dtype("indices", dtype)
     if sparse:
         return tuple(lift("indices", primitives.iota(tuple(n if k == a else 1 for k, n in enumerate(shape)), target, a))
@@ -267,8 +267,8 @@ def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = float
 @traced(np.tri)
 def tri(N: int, M: Any = None, k: int = 0, dtype: Any = float, *, like: Any = None) -> Any:
     """Ones on and below diagonal ``k``, zeros above."""
-    (rows,) = static_integers("tri", N)
-    (columns,) = (rows,) if M is None else static_integers("tri", M)
+    rows = max(0, *static_integers("tri", N))  # NumPy counts with arange here, which takes negative numbers for none
+    columns = rows if M is None else max(0, *static_integers("tri", M))
     return lift("tri", cast(_below(rows, columns, k), supported_dtype("tri", dtype)))
 
 
@@ -304,8 +304,8 @@ def triu(m: Any, k: int = 0) -> Any:
 def eye(N: int, M: Any = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None,
         like: Any = None) -> Any:
     """Ones on diagonal ``k``, zeros elsewhere."""
-    (rows,) = static_integers("eye", N)
-    (columns,) = (rows,) if M is None else static_integers("eye", M)
+    (rows,) = static_extents("eye", N)
+    (columns,) = (rows,) if M is None else static_extents("eye", M)
     row, column = (primitives.iota((rows, columns), int64, a) for a in (0, 1))
     hit = logic.equal(operators.add(row, int(k)) if k else row, column)
     return lift("eye", cast(hit, supported_dtype("eye", dtype)))
@@ -376,7 +376,7 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
     if vector.ndim != 1:
         raise ShapeError(
             f"vander: x must be a one-dimensional array or sequence, got shape {vector.shape}{user_line()}")
-    (count,) = (vector.size,) if N is None else static_integers("vander", N)
+    (count,) = (vector.size,) if N is None else static_extents("vander", N)
     if vector.dtype.kind in "biu":
         vector = lift("vander", cast(vector, promoted_type("vander", [vector, np.int64(0)])[0]))
     powers = range(count) if increasing else range(count - 1, -1, -1)

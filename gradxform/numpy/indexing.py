@@ -55,6 +55,8 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         raise ArgumentError(
             f"select: list of cases must be same length as list of conditions, got {len(choicelist)} and "
             f"{len(condlist)}{user_line()}")
+    if not condlist:
+        raise ArgumentError(f"select: an empty condition list is not possible{user_line()}")
     *choices, result = promote_operands("select", *choicelist, default)
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
         if dtype_of(as_operand("select", condition)) != bool_:

@@ -46,6 +46,14 @@ def static_integers(name: str, value: Any) -> tuple[int, ...]:
         raise ArgumentTypeError(f"{name}: expected integers, got {value!r}{user_line()}") from None
 
 
+def static_extents(name: str, value: Any) -> tuple[int, ...]:
+    """A shape: `static_integers` that are not negative."""
+    shape = static_integers(name, value)
+    if any(extent < 0 for extent in shape):
+        raise ShapeError(f"{name}: negative dimensions are not allowed, got shape {shape}{user_line()}")
+    return shape
+
+
 def known_array(name: str, value: Any) -> Any:
     """An argument that must be known, for it decides a shape, as an ndarray."""
     operand = as_operand(name, value)
@@ -208,7 +216,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     """``array`` repeated to ``shape``."""
     return lift("broadcast_to", broadcast_operand("broadcast_to", lift("broadcast_to", array),
-                                                  static_integers("broadcast_to", shape)))
+                                                  static_extents("broadcast_to", shape)))
 
 
 @traced(np.broadcast_arrays)

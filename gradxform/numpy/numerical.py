@@ -175,40 +175,48 @@ def _present(name: str, a: Any, where: Any) -> Any:
 
 @traced(np.nanvar)
 def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = _MISSING, *,
-           where: Any = _MISSING) -> Any:
+           where: Any = _MISSING, mean: Any = _MISSING, correction: Any = _MISSING) -> Any:
     """The variance of what is not NaN."""
     refuse_out("nanvar", out)
-    return var(_without_nan("nanvar", a, 0)[0], axis, dtype, None, ddof, keepdims, where=_present("nanvar", a, where))
+    return var(_without_nan("nanvar", a, 0)[0], axis, dtype, None, ddof, keepdims, where=_present("nanvar", a, where),
+               mean=mean, correction=correction)
 
 
 @traced(np.nanstd)
 def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = _MISSING, *,
-           where: Any = _MISSING) -> Any:
+           where: Any = _MISSING, mean: Any = _MISSING, correction: Any = _MISSING) -> Any:
     """The standard deviation of what is not NaN."""
     refuse_out("nanstd", out)
-    return sqrt(nanvar(a, axis, dtype, None, ddof, keepdims, where=where))
+    return sqrt(nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
-def _nan_extremum(name: str, reduce: Any, worst: float, a: Any, axis: Any, keepdims: Any) -> Any:
+def _nan_extremum(
+    name: str, reduce: Any, worst: float, a: Any, axis: Any, keepdims: Any, initial: Any, condition: Any
+) -> Any:
     x, missing = _without_nan(name, a, worst)
-    result = reduce(x, axis, None, keepdims)
+    result = reduce(x, axis, None, keepdims, initial, condition)
     if x.dtype.kind != "f":
         return result
-    return where(all_of(missing, axis, None, keepdims), np.nan, result)
+    if condition is not _MISSING:
+        missing = missing | ~lift(name, condition)
+    nothing = all_of(missing, axis, None, keepdims)
+    return where(nothing, np.nan if initial is _MISSING else initial, result)
 
 
 @traced(np.nanmax)
-def nanmax(a: Any, axis: Any = None, out: None = None, keepdims: Any = _MISSING) -> Any:
+def nanmax(a: Any, axis: Any = None, out: None = None, keepdims: Any = _MISSING, initial: Any = _MISSING,
+           where: Any = _MISSING) -> Any:
     """The maximum of what is not NaN; NaN if nothing is."""
     refuse_out("nanmax", out)
-    return _nan_extremum("nanmax", max, -np.inf, a, axis, keepdims)
+    return _nan_extremum("nanmax", max, -np.inf, a, axis, keepdims, initial, where)
 
 
 @traced(np.nanmin)
-def nanmin(a: Any, axis: Any = None, out: None = None, keepdims: Any = _MISSING) -> Any:
+def nanmin(a: Any, axis: Any = None, out: None = None, keepdims: Any = _MISSING, initial: Any = _MISSING,
+           where: Any = _MISSING) -> Any:
     """The minimum of what is not NaN; NaN if nothing is."""
     refuse_out("nanmin", out)
-    return _nan_extremum("nanmin", min, np.inf, a, axis, keepdims)
+    return _nan_extremum("nanmin", min, np.inf, a, axis, keepdims, initial, where)
 
 
 # ------------------------------------------------------------------------------------ differences and integrals

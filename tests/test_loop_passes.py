@@ -1,0 +1,112 @@
+"""Passes over loops: short loops unrolled, guarded ones cut into pieces, extrema with NaN counted beside."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import gradxform as gx
+from gradxform.backend.nests import build_kernel
+from gradxform.backend.nodes import lower_program
+from gradxform.backend.segment import segment_kernel
+from gradxform.backend.split import split_kernel, weight
+from gradxform.backend.unroll import unroll_kernel
+from gradxform.config import config
+from gradxform.loopir.checker import check_kernel
+from gradxform.loopir.interpreter import interpret
+from gradxform.loopir.loops import For, Kernel, Part
+
+
+def kernel_before_passes(function, *args) -> Kernel:
+    return build_kernel(lower_program(gx.jit(function).lower(*args).optimized))
+
+
+def extents(statements) -> list[int]:
+    found = []
+    for statement in statements:
+        if isinstance(statement, For):
+            found += [statement.symbol.extent, *extents(statement.body)]
+        elif isinstance(statement, Part):
+            found += extents(statement.body)
+    return found
+
+
+def same_results(before: Kernel, after: Kernel, *args) -> None:
+    check_kernel(after)
+    for expected, found in zip(interpret(before, args), interpret(after, args), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_short_inner_loops_are_unrolled() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    before = kernel_before_passes(lambda x: x / np.sqrt(np.sum(x * x, axis=1, keepdims=True)), x)
+    after = unroll_kernel(before)
+    assert 3 in extents(before.nests[0].body) and extents(after.nests[0].body) == [20]
+    same_results(before, after, x)
+
+
+def test_nothing_to_unroll_is_the_same_object() -> None:
+    kernel = kernel_before_passes(np.sin, np.ones(100))
+    assert unroll_kernel(kernel) is kernel and segment_kernel(kernel) is kernel and split_kernel(kernel) is kernel
+
+
+def test_loops_are_cut_where_guards_change() -> None:
+    x = np.random.default_rng(1).normal(size=40)
+    before = kernel_before_passes(gx.grad(lambda x: np.sum((x[1:] - x[:-1]) ** 2)), x)
+    after = segment_kernel(before)
+    assert "guard" in str(before) and "guard" not in str(after)
+    assert sorted(n for n in extents([s for nest in after.nests for s in nest.body]) if n != 39) == [1, 1, 38]
+    same_results(before, after, x)
+
+
+def test_cut_loops_within_chunks() -> None:
+    x = np.random.default_rng(2).normal(size=500)
+    with config.override(parallel_threshold=100):
+        before = kernel_before_passes(lambda x: np.pad(np.exp(x), (3, 5)) + np.concatenate([x, x[:8]]), x)
+        assert any(nest.chunks for nest in before.nests)
+        same_results(before, segment_kernel(before), x)
+
+
+def test_long_bodies_are_split() -> None:
+    def chain(x):
+        for _ in range(500):
+            x = np.sin(x) * 1.01
+        return x
+
+    x = np.linspace(0.1, 1.0, 9)
+    before = kernel_before_passes(gx.grad(lambda x: np.sum(chain(x))), x)
+    after = split_kernel(before)
+    parts = [s for nest in after.nests for s in nest.body if isinstance(s, Part)]
+    assert len(parts) > 2 and all(weight(part.body) <= 700 for part in parts)
+    same_results(before, after, x)
+    np.testing.assert_allclose(gx.jit(gx.grad(lambda x: np.sum(chain(x))))(x), interpret(before, [x])[0], rtol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extrema_as_in_numpy(name: str, dtype: type) -> None:
+    random = np.random.default_rng(3)
+    plain = random.normal(size=(6, 50)).astype(dtype)
+    with_nan, all_nan, infinite = plain.copy(), plain.copy(), plain.copy()
+    with_nan[2, 7] = with_nan[3, 0] = with_nan[4, 49] = np.nan
+    all_nan[1] = np.nan
+    infinite[0], infinite[1], infinite[2, 3] = np.inf, -np.inf, np.nan
+    for x in (plain, with_nan, all_nan, infinite):
+        for axis in (None, 0, 1):
+            expected = getattr(np, name)(x, axis=axis)
+            found = gx.jit(lambda x, axis=axis: getattr(np, name)(x, axis=axis))(x)
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == dtype
+            with config.override(parallel_threshold=1):
+                found = gx.jit(lambda x, axis=axis: getattr(np, name)(x, axis=axis) * 1)(x)
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_arguments_of_extrema_with_nan() -> None:
+    x = np.array([[1.0, np.nan, 3.0], [2.0, 5.0, 5.0], [-np.inf, -np.inf, -np.inf]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(gx.jit(lambda x: np.argmax(x, axis=1))(x), np.argmax(x, axis=1))
+        np.testing.assert_array_equal(gx.jit(lambda x: np.argmin(x, axis=1))(x), np.argmin(x, axis=1))
