@@ -208,6 +208,12 @@ def test_hvp_arguments():
     assert gx.hvp(argnums=1)(lambda x, y: x * y**3)(2.0, 3.0, 1.0) == 36.0
 
 
+def test_negative_powers_of_integers(road):
+    with refused(ValueError, "negative integer powers"):
+        road(lambda x: x**-1)(3)
+    assert gx.jit(np.power)(3, -2) == 1  # compiled code does not look at exponents: docs/sharp_edges.md
+
+
 def test_jit_and_make_ir_options():
     for option in ("donate_argnums", "static_argnums"):
         with pytest.raises(errors.ArgumentError, match=f"{option}=4, but it has 1"):
