@@ -110,3 +110,32 @@ def test_arguments_of_extrema_with_nan() -> None:
         warnings.simplefilter("error")
         np.testing.assert_array_equal(gx.jit(lambda x: np.argmax(x, axis=1))(x), np.argmax(x, axis=1))
         np.testing.assert_array_equal(gx.jit(lambda x: np.argmin(x, axis=1))(x), np.argmin(x, axis=1))
+
+
+def shrink(x, steps):
+    for _ in range(steps):
+        x = x - 0.1 * x / (1.0 + np.sum(x * x, -1, keepdims=True))
+    return x
+
+
+@pytest.mark.parametrize("rows", [3, 100, 1001])
+@pytest.mark.parametrize("steps", [20, 60])
+def test_values_of_one_iteration_stay_with_it_when_its_body_is_split(rows: int, steps: int) -> None:
+    # The small axis is unrolled into a local buffer; its elements cross from part to part.
+    x = np.random.default_rng(4).normal(size=(rows, 5))
+    np.testing.assert_allclose(gx.jit(lambda x: shrink(x, steps))(x), shrink(x, steps), rtol=1e-12)
+    gradient = gx.grad(lambda x: np.sum(shrink(x, steps) ** 2))
+    np.testing.assert_allclose(gx.jit(gradient)(x), gradient(x), rtol=1e-10)
+
+
+def test_sums_over_a_split_loop() -> None:
+    x = np.random.default_rng(5).normal(size=(77, 5))
+
+    def total(x):
+        return np.sum(shrink(x, 40) ** 2), np.sum(shrink(x, 40), axis=0)
+
+    for found, expected in zip(gx.jit(total)(x), total(x), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    with config.override(parallel_threshold=1000):
+        for found, expected in zip(gx.jit(lambda x: total(x))(x), total(x), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -9,7 +9,7 @@ so that each part is again a loop that vectorises:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -25,6 +25,7 @@ from gradxform.loopir.expression import (
     index_add,
     index_mul,
     integer,
+    known,
     substitute,
 )
 from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Nest, Part, Statement, Store
@@ -63,8 +64,9 @@ def _split(statements: Sequence[Statement], numbers: count[int], buffers: list[B
     inner: list[Statement] = []
     for statement in statements:
         if isinstance(statement, For) and weight(statement.body) > SPLIT_STATEMENTS:
-            if not statement.ordered and not any(isinstance(s, For) for s in statement.body):
-                inner += _blocked(statement, numbers, buffers)
+            private = _private(statement)
+            if private is not None:
+                inner += _blocked(statement, private, numbers, buffers)
             else:
                 inner.append(replace(statement, body=tuple(_split(statement.body, numbers, buffers))))
         else:
@@ -77,15 +79,19 @@ def _split(statements: Sequence[Statement], numbers: count[int], buffers: list[B
     return [Part(tuple(_rewritten(group, homes, ()))) for group in groups]
 
 
-def _blocked(loop: For, numbers: count[int], buffers: list[Buffer]) -> tuple[Statement, ...]:
+def _blocked(
+    loop: For, private: Sequence[Buffer], numbers: count[int], buffers: list[Buffer]
+) -> tuple[Statement, ...]:
     groups = _groups(loop.body)
     crossing = _crossing(groups)
     extent = loop.symbol.extent
     if loop.begin is ZERO and isinstance(loop.end, Constant) and 0 < extent <= MAX_BLOCK:
+        groups = _per_lane(groups, private, extent, loop.symbol, buffers)
         homes = _homes(crossing, (extent,), numbers, buffers)
         return tuple([Part((replace(loop, body=tuple(_rewritten(group, homes, (loop.symbol,)))),)) for group in groups])
     size = MAX_BLOCK
-    while size > 8 and size * 8 * len(crossing) > BLOCK_BYTES:
+    crossing_bytes = 8 * len(crossing) + sum(buffer.nbytes for buffer in private)
+    while size > 8 and size * crossing_bytes > BLOCK_BYTES:
         size //= 2
     homes = _homes(crossing, (size,), numbers, buffers)
     number = next(numbers)
@@ -93,6 +99,7 @@ def _blocked(loop: For, numbers: count[int], buffers: list[Buffer]) -> tuple[Sta
     start = index_add(loop.begin, index_mul(block, size))
     end = Apply("minimum", (index_add(start, integer(size)), loop.end), int64)
     lane = Symbol(f"lane{number}", int64)
+    groups = _per_lane(groups, private, size, lane, buffers)
     bind_lane = Let(lane, index_add(loop.symbol, Apply("mul", (start, integer(-1)), int64)))
     parts = [Part((replace(loop, begin=start, end=end, body=(bind_lane, *_rewritten(group, homes, (lane,)))),))
              for group in groups]
@@ -100,6 +107,87 @@ def _blocked(loop: For, numbers: count[int], buffers: list[Buffer]) -> tuple[Sta
     blocks = Apply("floor_divide", (index_add(length, integer(size - 1)), integer(size)), int64)
     known_blocks = integer(block.extent) if isinstance(loop.end, Constant) and loop.begin is ZERO else blocks
     return (For(block, ZERO, known_blocks, tuple(parts)),)
+
+
+def _private(loop: For) -> list[Buffer] | None:
+    """Local buffers by which parts of one iteration hand values to later parts: each lane needs its own.
+
+    None if parts cannot run block by block: the loop is ordered or holds others, or a buffer that parts share may carry
+    values from one iteration to the next. What is only accumulated may be shared, and elements indexed by the loop's
+    own symbol belong to one iteration anyway.
+    """
+    if loop.ordered or any(isinstance(s, (For, Part)) for s in loop.body):
+        return None
+    places: dict[Buffer, set[int]] = {}
+    carried: set[Buffer] = set()
+    used: set[Buffer] = set()  # otherwise than by accumulation alone
+    stored: set[tuple[Buffer, tuple[int | None, ...]]] = set()
+
+    def touch(buffer: Buffer, index: Sequence[Expression], position: int, reads: bool, stores: bool) -> None:
+        if buffer.space != "local" or any(part is loop.symbol for part in index):
+            return
+        places.setdefault(buffer, set()).add(position)
+        constant = tuple([known(part) for part in index])
+        if reads and (buffer, constant) not in stored:
+            carried.add(buffer)
+        if stores and None not in constant:
+            stored.add((buffer, constant))
+
+    for position, group in enumerate(_groups(loop.body)):
+        for statement in group:
+            for buffer, index in _loads(statement):
+                used.add(buffer)
+                touch(buffer, index, position, reads=True, stores=False)
+            if isinstance(statement, Store):
+                used.add(statement.buffer)
+                touch(statement.buffer, statement.index, position, reads=False, stores=True)
+            elif isinstance(statement, Accumulate):
+                touch(statement.buffer, statement.index, position, reads=True, stores=False)
+    crossing = [buffer for buffer, found in places.items() if len(found) > 1 and buffer in used]
+    return None if any(buffer in carried for buffer in crossing) else crossing
+
+
+def _loads(statement: Statement) -> Iterator[tuple[Buffer, tuple[Expression, ...]]]:
+    """Buffer and index of each load of a statement."""
+    stack: list[Expression] = []
+    if isinstance(statement, Let):
+        stack = [statement.value]
+    elif isinstance(statement, (Store, Accumulate)):
+        stack = [*statement.index, statement.value]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Load):
+            yield part.buffer, part.index
+            stack.extend(part.index)
+        elif isinstance(part, Apply):
+            stack.extend(part.operands)
+
+
+def _per_lane(groups: list[list[Statement]], private: Sequence[Buffer], extent: int, lane: Expression,
+              buffers: list[Buffer]) -> list[list[Statement]]:
+    """The groups with an element per lane for each element of the private buffers."""
+    if not private:
+        return groups
+    own = {buffer: Buffer(f"{buffer.name}.lanes", buffer.dtype, (*buffer.shape, extent), "local") for buffer in private}
+    buffers += own.values()
+
+    def replaced(part: Expression) -> Expression | None:
+        if isinstance(part, Load) and part.buffer in own:
+            return Load(own[part.buffer], (*[substitute(i, replaced) for i in part.index], lane), part.dtype)
+        return None
+
+    def rewritten(statement: Statement) -> Statement:
+        if isinstance(statement, Let):
+            return replace(statement, value=substitute(statement.value, replaced))
+        if isinstance(statement, (Store, Accumulate)):
+            index = tuple([substitute(i, replaced) for i in statement.index])
+            value = substitute(statement.value, replaced)
+            if statement.buffer in own:
+                return replace(statement, buffer=own[statement.buffer], index=(*index, lane), value=value)
+            return replace(statement, index=index, value=value)
+        return statement
+
+    return [[rewritten(statement) for statement in group] for group in groups]
 
 
 def _groups(statements: Sequence[Statement]) -> list[list[Statement]]:

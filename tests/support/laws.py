@@ -14,7 +14,7 @@ import numpy as np
 
 import gradxform as gx
 from gradxform.api.lowered import optimised
-from gradxform.backend import nests, nodes
+from gradxform.backend import nests, nodes, split
 from gradxform.backend.generation import kernel_of
 from gradxform.config import config
 from gradxform.core import run
@@ -68,6 +68,24 @@ def check_loops(program: Program, arguments: Sequence[Any]) -> None:
     kernel = check_kernel(kernel_of(better))
     with np.errstate(all="ignore"):
         assert_results(program, interpret(kernel, arguments), expected, "rewritten", "loops")
+    with small_parts():
+        kernel = check_kernel(kernel_of(better))
+    with np.errstate(all="ignore"):
+        assert_results(program, interpret(kernel, arguments), expected, "rewritten", "loops in parts")
+
+
+@contextmanager
+def small_parts() -> Iterator[None]:
+    """Within this context even short bodies are split into parts, and loops into small blocks."""
+    names = {"PART_STATEMENTS": 3, "SPLIT_STATEMENTS": 5, "MAX_BLOCK": 8}
+    before = {name: getattr(split, name) for name in names}
+    try:
+        for name, value in names.items():
+            setattr(split, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(split, name, value)
 
 
 def check_compiled(program: Program, arguments: Sequence[Any]) -> None:
