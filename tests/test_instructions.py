@@ -74,7 +74,7 @@ def compiled(operation: str, dtypes: tuple[DType, ...], result: DType, fixed: tu
             loaded, stored = sink.fresh(), loaded
             sink.append(f"{loaded} = trunc i8 {stored} to i1")
         arguments.append(loaded)
-    value = instruction(operation, arguments, dtypes, result, None, sink)
+    value = instruction(operation, arguments, dtypes, result, sink)
     if result == bool_:
         flag, value = value, sink.fresh()
         sink.append(f"{value} = zext i1 {flag} to i8")
@@ -291,7 +291,7 @@ def test_contract_is_the_only_licence() -> None:
     sink = Sink()
     for operation in ("add", "sub", "mul", "div", "sqrt", "maximum"):
         arguments = ["%x", "%y"][: 1 if operation == "sqrt" else 2]
-        instruction(operation, arguments, [float64] * len(arguments), float64, None, sink)
+        instruction(operation, arguments, [float64] * len(arguments), float64, sink)
     forbidden = ("fast", "nnan", "ninf", "nsz", "arcp", "reassoc")
     assert not [line for line in sink.lines if any(flag in line for flag in forbidden)]
     assert [("contract" in line) for line in sink.lines] == [True, True, True, False, False, False]
@@ -311,7 +311,7 @@ def test_types_and_constants() -> None:
 
 def test_unknown_operations_are_refused() -> None:
     with pytest.raises(CompileError, match="sin on int64"):
-        instruction("sin", ["%x"], [int64], int64, None, Sink())
+        instruction("sin", ["%x"], [int64], int64, Sink())
 
 
 def test_every_elementary_function_has_an_operation() -> None:

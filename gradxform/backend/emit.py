@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradxform.backend.elementary import roster
+from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.module import Module
 from gradxform.backend.nest_text import NestWriter, Variant
 from gradxform.loopir.expression import Apply, Expression
@@ -33,7 +33,6 @@ INLINE_CALLS = 24
 
 def elementary_calls(statements: Sequence[Statement]) -> int:
     """How many elementary functions the statements name."""
-    names = _elementary_operations()
     total = 0
 
     def expression(part: Expression) -> None:
@@ -43,7 +42,7 @@ def elementary_calls(statements: Sequence[Statement]) -> int:
             top = stack.pop()
             if isinstance(top, Apply) and id(top) not in seen:
                 seen.add(id(top))
-                total += top.operation in names
+                total += top.operation in ELEMENTARY_OPERATIONS
                 stack.extend(top.operands)
 
     for statement in statements:
@@ -52,10 +51,6 @@ def elementary_calls(statements: Sequence[Statement]) -> int:
         elif isinstance(statement, (For, Part)):
             total += elementary_calls(statement.body)
     return total
-
-
-def _elementary_operations() -> frozenset[str]:
-    return frozenset([*roster(), "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "arctan2"])
 
 
 def holds_part(statement: Statement) -> bool:
@@ -102,24 +97,16 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
     """The LLVM text of a kernel, and the module's record of what it imports and where indices are checked."""
     module = Module()
     lines = ["%status = alloca i64, align 8", "store i64 0, ptr %status"]
-    loaded: dict[Buffer, str] = {}
-
-    def pointer(buffer: Buffer) -> str:
-        found = loaded.get(buffer)
-        if found is None:
-            found = loaded[buffer] = f"%{buffer.name}"
-        return found
-
     for array_buffers, array in ((kernel.inputs, "inputs"), (kernel.outputs, "outputs")):
         for buffer in array_buffers:
             lines += [f"%{buffer.name}.slot = getelementptr ptr, ptr %{array}, i64 {buffer.number}",
-                      f"{pointer(buffer)} = load ptr, ptr %{buffer.name}.slot"]
+                      f"%{buffer.name} = load ptr, ptr %{buffer.name}.slot"]
     for buffer in kernel.temporaries:
         if buffer.name in kernel.offsets:
-            lines.append(f"{pointer(buffer)} = getelementptr i8, ptr %arena, i64 {kernel.offsets[buffer.name]}")
+            lines.append(f"%{buffer.name} = getelementptr i8, ptr %arena, i64 {kernel.offsets[buffer.name]}")
     for number, nest in enumerate(kernel.nests):
         name, buffers = emit_nest(module, number, nest)
-        pointers = [pointer(b) for b in buffers]
+        pointers = [f"%{b.name}" for b in buffers]
         if nest.chunk is None:
             arguments = ", ".join([*(f"ptr {p}" for p in pointers), "ptr %status"])
             lines.append(f"%r{number} = call i1 @{name}({arguments})")

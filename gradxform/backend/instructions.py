@@ -210,14 +210,15 @@ def _zeta(w: _Writer, x: Sequence[str]) -> str:
 #: Operation names whose elementary function is named otherwise, as in C.
 _C_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
             "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh"}
-_ELEMENTARY = (
+#: The operations that are calls of elementary functions on floats.
+ELEMENTARY_OPERATIONS = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
     "arctan2", "hypot", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "cbrt", "rsqrt", "logaddexp",
     "sigmoid", "erf", "erfc", "erfinv", "lgamma", "digamma",
 )
 
 _FLOAT: dict[str, Rule] = {
-    **{name: _elementary(_C_NAMES.get(name, name)) for name in _ELEMENTARY},
+    **{name: _elementary(_C_NAMES.get(name, name)) for name in ELEMENTARY_OPERATIONS},
     "add": _binary("fadd contract"),
     "sub": _binary("fsub contract"),
     "mul": _binary("fmul contract"),
@@ -402,7 +403,7 @@ def _convert(x: str, source: DType, target: DType, sink: Sink) -> str:
 
 
 def instruction(
-    operation: str, arguments: Sequence[str], dtypes: Sequence[DType], result: DType, params: None, sink: Sink
+    operation: str, arguments: Sequence[str], dtypes: Sequence[DType], result: DType, sink: Sink
 ) -> str:
     """Append ``operation`` to the block and return its value: an SSA name, or the text of a constant.
 
@@ -411,7 +412,6 @@ def instruction(
         arguments: SSA names or constant texts, one per operand.
         dtypes: the dtypes of the operands.
         result: the dtype of the result; only ``convert`` needs it.
-        params: none, for an Apply carries none.
         sink: where the text goes.
 
     Raises:
@@ -423,8 +423,8 @@ def instruction(
     if operation == "select":
         return writer.select(arguments[0], arguments[1], arguments[2])
     if operation == "clamp":
-        raised = instruction("maximum", (arguments[1], arguments[0]), dtypes[:2], result, None, sink)
-        return instruction("minimum", (raised, arguments[2]), dtypes[:2], result, None, sink)
+        raised = instruction("maximum", (arguments[1], arguments[0]), dtypes[:2], result, sink)
+        return instruction("minimum", (raised, arguments[2]), dtypes[:2], result, sink)
     rule = _TABLES[dtypes[-1].kind].get(operation)
     if rule is None:
         raise _unknown(writer, operation)

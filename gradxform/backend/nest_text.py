@@ -138,7 +138,7 @@ class NestWriter:
             return self.checked_index(*arguments)
         dtypes = [operand.dtype for operand in expression.operands]
         start = len(self.lines)
-        result = instruction(operation, arguments, dtypes, expression.dtype, None, self)
+        result = instruction(operation, arguments, dtypes, expression.dtype, self)
         if self.depth > 0:
             self.watch_calls(start, arguments, dtypes)
         return result
@@ -272,7 +272,7 @@ class NestWriter:
                 self.declare(f"declare {register} @{name}({register}, {register})")
                 value = self.temporary(f"call nnan nsz {register} @{name}({register} {old}, {register} {value})")
             else:
-                value = instruction(statement.operation, [old, value], [dtype, dtype], dtype, None, self)
+                value = instruction(statement.operation, [old, value], [dtype, dtype], dtype, self)
         self.store_to(dtype, value, address)
 
     def loop(self, loop: For) -> None:

@@ -129,7 +129,6 @@ class _Reader:
     """An operand as lowering rules see it."""
 
     type: ArrayType
-    atom: Atom
     read: Callable[[Index], Expression]
 
     def __call__(self, index: Index) -> Expression:
@@ -155,12 +154,12 @@ class _Lowering:
     def reader(self, atom: Atom) -> _Reader:
         if isinstance(atom, Literal):
             value = Constant(atom.value, atom.type.dtype)
-            return _Reader(atom.type, atom, lambda index: value)
+            return _Reader(atom.type, lambda index: value)
         found = self.readers.get(atom)
         if found is None:
             var = atom
             found = self.readers[var] = lambda index: Load(var, index, var.type.dtype)
-        return _Reader(atom.type, atom, found)
+        return _Reader(atom.type, found)
 
     def axes_for(self, shape: Sequence[int]) -> tuple[Expression, ...]:
         result: list[Expression] = []
