@@ -9,9 +9,10 @@ these, and a compiler turns the result into one native function.
 np.float64(0.0)
 """
 
-from gradxform import cache, errors, numpy, tree
+from gradxform import cache, debug, errors, lax, numpy, tree
 from gradxform.api import (
     ShapeDType,
+    disable_jit,
     eval_shape,
     grad,
     hessian,
@@ -29,12 +30,13 @@ from gradxform.api import (
     vjp,
     vmap,
 )
+from gradxform.api.callbacks import io_callback, pure_callback
 from gradxform.array import Array
 from gradxform.config import config
 from gradxform.dtypes import float0
 
 __version__ = "0.1.0"
 
-__all__ = ["Array", "ShapeDType", "__version__", "cache", "config", "errors", "eval_shape", "float0", "grad", "hessian", "hvp",
-           "jacfwd", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_ir", "make_jaxpr", "numpy", "stop_gradient",
-           "tree", "value_and_grad", "vjp", "vmap"]
+__all__ = ["Array", "ShapeDType", "__version__", "cache", "config", "debug", "disable_jit", "errors", "eval_shape", "float0",
+           "grad", "hessian", "hvp", "io_callback", "jacfwd", "jacrev", "jit", "jvp", "lax", "linear_transpose", "linearize",
+           "make_ir", "make_jaxpr", "numpy", "pure_callback", "stop_gradient", "tree", "value_and_grad", "vjp", "vmap"]

@@ -37,6 +37,7 @@ class Options:
         verify_ir: run every checker, LLVM's verifier included, on what is compiled. Slow; for tests and bug reports.
         parallel_threshold: estimated work in nanoseconds from which a loop is split over threads.
         release_gil_threshold: estimated work in nanoseconds from which a call releases the GIL.
+        debug_nans: raise an error that names the user's line where a result is NaN. Slow; for searching.
     """
 
     num_threads: int
@@ -45,6 +46,7 @@ class Options:
     verify_ir: bool
     parallel_threshold: int
     release_gil_threshold: int
+    debug_nans: bool
 
 
 class OptionChanges(TypedDict, total=False):
@@ -56,6 +58,7 @@ class OptionChanges(TypedDict, total=False):
     verify_ir: bool
     parallel_threshold: int
     release_gil_threshold: int
+    debug_nans: bool
 
 
 _NAMES = tuple(field.name for field in fields(Options))
@@ -163,20 +166,26 @@ def _validate(name: str, value: object) -> object:
             return _boolean(name, value)
 
 
+def _switch(variable: str) -> bool:
+    """An environment variable that is on or off; unset is off."""
+    value = os.environ.get(variable, "").strip().lower()
+    if value not in _TRUE + _FALSE:
+        raise ArgumentError(f"{variable} must be one of {', '.join(_TRUE + _FALSE[1:])}, got {value!r}")
+    return value in _TRUE
+
+
 def _from_environment() -> Options:
     threads = os.environ.get("GRADXFORM_NUM_THREADS", "").strip()
     if threads and not (threads.isdecimal() and int(threads) >= 1):
         raise ArgumentError(f"GRADXFORM_NUM_THREADS must be an integer of at least 1, got {threads!r}")
-    verify = os.environ.get("GRADXFORM_VERIFY", "").strip().lower()
-    if verify not in _TRUE + _FALSE:
-        raise ArgumentError(f"GRADXFORM_VERIFY must be one of {', '.join(_TRUE + _FALSE[1:])}, got {verify!r}")
     return Options(
         num_threads=int(threads) if threads else available_cpus(),
         cache_dir=_directory("cache_dir", os.environ.get("GRADXFORM_CACHE_DIR")),
         cache_bytes=1 << 30,
-        verify_ir=verify in _TRUE,
+        verify_ir=_switch("GRADXFORM_VERIFY"),
         parallel_threshold=50_000,
         release_gil_threshold=20_000,
+        debug_nans=_switch("GRADXFORM_DEBUG_NANS"),
     )
 
 
@@ -184,7 +193,8 @@ class Config:
     """The settings as attributes, each checked when it is set.
 
     There is one instance, ``config``. Settings hold for the whole process, not for one thread. Their first values come
-    from the environment (``GRADXFORM_NUM_THREADS``, ``GRADXFORM_CACHE_DIR``, ``GRADXFORM_VERIFY``) where that is set.
+    from the environment (``GRADXFORM_NUM_THREADS``, ``GRADXFORM_CACHE_DIR``, ``GRADXFORM_VERIFY``,
+    ``GRADXFORM_DEBUG_NANS``) where that is set.
 
     >>> config.num_threads = 0
     Traceback (most recent call last):
@@ -253,6 +263,19 @@ class Config:
     @release_gil_threshold.setter
     def release_gil_threshold(self, value: int) -> None:
         self.update(release_gil_threshold=value)
+
+    @property
+    def debug_nans(self) -> bool:
+        """Whether a NaN among the results raises NanError, which names the line of the first one. Default: False.
+
+        Programs that run without jit are checked after each operation. A jitted function is checked when it returns; if
+        one of its results is NaN it is run again, operation by operation.
+        """
+        return self._options.debug_nans
+
+    @debug_nans.setter
+    def debug_nans(self, value: bool) -> None:
+        self.update(debug_nans=value)
 
     def snapshot(self) -> Options:
         """The present settings as one frozen, hashable record."""

@@ -64,6 +64,14 @@ class ReadOnlyError(GradxformError, ValueError, TypeError):
     """An immutable traced array or an argument was assigned to."""
 
 
+class VmapError(GradxformError, NotImplementedError):
+    """An operation cannot be batched as it stands."""
+
+
+class NanError(GradxformError, FloatingPointError):
+    """A result is NaN while ``config.debug_nans`` is set."""
+
+
 class CheckError(GradxformError, AssertionError):
     """An intermediate program breaks the grammar: a bug in gradxform, not in user code."""
 

@@ -1,7 +1,7 @@
-"""The linear kernel: add, broadcast, reduce_sum, transpose — closed under jvp, transposition and batching.
+"""The linear kernel: add, broadcast, reduce_sum, transpose, select — closed under jvp, transposition and batching.
 
 The transforms need no other primitive: symbolic zeros become ``zeros``, cotangents meet in ``add``, batch axes are
-brought into place by ``broadcast`` and ``transpose``.
+brought into place by ``broadcast`` and ``transpose``, and ``select`` masks what must not count.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gradxform.core import Primitive, Undefined, bind, shape_of, type_of
+from gradxform.core import Primitive, Undefined, bind, dtype_of, shape_of, type_of
+from gradxform.core.source import user_line
+from gradxform.core.tracing import python_literal
 from gradxform.dtypes import DType, check_same
-from gradxform.errors import AxisError, NotDifferentiableError, ShapeError
+from gradxform.errors import AxisError, DTypeError, NotDifferentiableError, ShapeError
 from gradxform.ir import ArrayType
 from gradxform.loopir.expression import ZERO, Expression, Index
 from gradxform.loopir.lowering import Operand, Reduction, View, elementwise
@@ -52,6 +54,43 @@ def align(x: Any, batched: bool, shape: tuple[int, ...]) -> Any:
     if not batched:
         return x if not found else broadcast(x, shape, tuple(range(1, len(shape))))
     return x if len(found) == len(shape) else broadcast(x, shape, (0,))
+
+
+# ---------------------------------------------------------------------------------------------- Python's scalars
+
+_PYTHON_SCALARS = (bool, int, float)
+#: The kinds of dtype that each of them fits, as ``np.dtype.kind`` writes them.
+_KINDS_TAKING = {bool: "biuf", int: "iuf", float: "f"}
+
+
+def same_dtype(*operands: Any) -> tuple[Any, ...]:
+    """The operands with Python scalars brought to the dtype of the others.
+
+    A Python scalar must fit that dtype by kind (no float beside integers) and by value, as in NumPy 2. If all operands
+    are Python scalars they are brought to the widest kind among them.
+    """
+    for operand in operands:
+        if type(operand) in _PYTHON_SCALARS:
+            break
+    else:
+        return operands
+    others = [x for x in operands if type(x) not in _PYTHON_SCALARS]
+    if not others:
+        widest = max((type(x) for x in operands), key=_PYTHON_SCALARS.index)
+        return tuple([widest(x) for x in operands])
+    dtype = dtype_of(others[0])
+    adopted = [_adopt(x, dtype) if type(x) in _PYTHON_SCALARS else x for x in operands]
+    if all(type_of(x).weak for x in others):
+        # Python scalars among themselves stay Python scalars, and so promote weakly with what comes later.
+        return tuple([x.item() if type(y) in _PYTHON_SCALARS else x for x, y in zip(adopted, operands, strict=True)])
+    return tuple(adopted)
+
+
+def _adopt(value: Any, dtype: DType) -> Any:
+    if dtype.kind not in _KINDS_TAKING[type(value)]:
+        raise DTypeError(f"a Python {type(value).__name__} ({value!r}) does not fit operands of dtype {dtype}: "
+                         f"cast them with .astype first{user_line()}")
+    return python_literal(value, dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------- add
@@ -204,6 +243,41 @@ def transpose(x: Any, permutation: Sequence[int]) -> Any:
     return x if permutation == tuple(range(len(permutation))) else bind(transpose_p, x, permutation=permutation)
 
 
+# ------------------------------------------------------------------------------------------------------- select
+
+
+def _select_type(condition: ArrayType, x: ArrayType, y: ArrayType) -> ArrayType:
+    if condition.dtype.kind != "b":
+        raise DTypeError(f"select: expected a condition of dtype bool, got {condition.dtype}: compare it with something")
+    dtype = check_same("select", (x.dtype, y.dtype))
+    return ArrayType(dtype, elementwise_shape("select", (condition, x, y)), x.weak and y.weak)
+
+
+def _select_jvp(primals: Sequence[Any], tangents: Sequence[Any], output: Any) -> Any:
+    _, t, u = tangents
+    if t is None and u is None:
+        return None
+    zero = dtype_of(output).type(0)
+    return broadcast_like(select(primals[0], zero if t is None else t, zero if u is None else u), output)
+
+
+def _select_transpose(ct: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
+    condition, x, y = operands
+    zero = dtype_of(ct).type(0)
+    return (None,
+            unbroadcast(select(condition, ct, zero), x.type) if isinstance(x, Undefined) else None,
+            unbroadcast(select(condition, zero, ct), y.type) if isinstance(y, Undefined) else None)
+
+
+def select(condition: Any, x: Any, y: Any) -> Any:
+    """x where the boolean ``condition`` holds, else y; both are evaluated.
+
+    It is linear in x and y together: with a zero it is a mask. The derivative passes to the operand that is chosen; the
+    other one's is exactly zero, even where that operand or its tangent is infinite or NaN.
+    """
+    return bind(select_p, condition, *same_dtype(x, y))
+
+
 # ------------------------------------------------------------------------------------------------------ helpers
 
 
@@ -291,4 +365,14 @@ transpose_p = Primitive(
     lower=_transpose_lower,
 )
 
-PRIMITIVES = (add_p, broadcast_p, reduce_sum_p, transpose_p)
+select_p = Primitive(
+    "select",
+    type=_select_type,
+    evaluate=np.where,
+    jvp=_select_jvp,
+    transpose=_select_transpose,
+    batch=batch_elementwise(select),
+    lower=elementwise("select"),
+)
+
+PRIMITIVES = (add_p, broadcast_p, reduce_sum_p, transpose_p, select_p)

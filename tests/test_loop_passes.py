@@ -9,7 +9,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.backend.nests import build_kernel
-from gradxform.backend.nodes import lower_program
+from gradxform.backend.node_lowering import lower_program
 from gradxform.backend.segment import segment_kernel
 from gradxform.backend.split import split_kernel, weight
 from gradxform.backend.unroll import unroll_kernel

@@ -25,8 +25,9 @@ from gradxform.api.arguments import (
     single,
     wrap,
 )
+from gradxform.api.execution import execute
 from gradxform.api.tracing import Traced, as_values, name_of, restore_auxiliary, trace, types_of
-from gradxform.core import Tracer, run
+from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line
 from gradxform.dtypes import float0, is_float
 from gradxform.errors import (
@@ -39,6 +40,7 @@ from gradxform.errors import (
 )
 from gradxform.ir import ArrayType
 from gradxform.linear import zeros
+from gradxform.transforms import Split
 from gradxform.transforms import jvp as jvp_program
 from gradxform.transforms import linearize as linearize_program
 from gradxform.transforms import pull_back
@@ -75,7 +77,7 @@ def _value_and_grad(
     pulled = pull_back(traced.program, wanted + [False] * len(traced.captures))
     seeds = [array_type.dtype.type(1)] if pulled.depends[0] else []
     seeds += [zeros(atom.type.strong()) for atom, d in zip(traced.program.outputs[1:], pulled.depends[1:], strict=True) if d]
-    results = run(pulled.program, [*selected.values, *traced.captures, *seeds])
+    results = execute(pulled.program, [*selected.values, *traced.captures, *seeds])
     count = len(traced.program.outputs)
     found = iter(zip(results[count:], pulled.connected, strict=True))
     gradients = []
@@ -214,7 +216,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     nonzero = [is_float(t.dtype) for t in selected.types] + [False] * len(traced.captures)
     pushed, depends = jvp_program(traced.program, nonzero)
     floats = [t for t, flag in zip(leaves, nonzero, strict=False) if flag]
-    results = run(pushed, [*selected.values, *traced.captures, *floats])
+    results = execute(pushed, [*selected.values, *traced.captures, *floats])
     total = len(traced.program.outputs)
     count = total - len(traced.auxiliary_positions)
     derivatives = iter(results[total:])
@@ -253,25 +255,56 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     selected = _positional("vjp", fun, primals)
     traced = trace(fun, selected.values, selected.types, selected.rebuild, "vjp", has_aux=has_aux)
     wanted = [is_float(t.dtype) for t in selected.types]
-    parts, depends = linearize_program(traced.program, wanted + [False] * len(traced.captures))
-    known = run(parts.known, [*selected.values, *traced.captures])
     total = len(traced.program.outputs)
     count = total - len(traced.auxiliary_positions)
-    residuals = known[total:]
-    transposed = transpose_program(parts.rest, [False] * len(residuals) + [True] * sum(wanted))
+    values, depends, backward = _two_parts(traced, selected.values, wanted)
     types = traced.program.output_types
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         cts = _matching_leaves("vjp", cotangent, traced.treedef, types[:count], "cotangent")
         given = [cts[i] if i < count else zeros(types[i].strong()) for i, flag in enumerate(depends) if flag]
-        found = iter(run(transposed, [*residuals, *given]))
+        found = iter(backward(given))
         leaves = [next(found) if flag else integer_zero(t) for flag, t in zip(wanted, selected.types, strict=True)]
         return tuple(selected.unflatten(leaves))
 
-    value = tree.unflatten(traced.treedef, known[:count])
+    value = tree.unflatten(traced.treedef, values[:count])
     if has_aux:
-        return value, pull, restore_auxiliary(traced, known[count:total])
+        return value, pull, restore_auxiliary(traced, values[count:total])
     return value, pull
+
+
+def _two_parts(
+    traced: Traced, values: Sequence[Any], wanted: Sequence[bool]
+) -> tuple[list[Any], tuple[bool, ...], Callable[[Sequence[Any]], list[Any]]]:
+    """The results of a program, which of them depend on a ``wanted`` input, and its pullback there."""
+    flags = [*wanted, *[False] * len(traced.captures)]
+    arguments = [*values, *traced.captures]
+    total = len(traced.program.outputs)
+    parts, depends = linearize_program(traced.program, flags)
+    if _keeps_tapes(parts):
+        pulled = pull_back(traced.program, flags)
+        kept = _kept(arguments)
+        return (execute(traced.program, arguments), depends,
+                lambda cotangents: execute(pulled.program, [*kept, *cotangents])[total:])
+    known = execute(parts.known, arguments)
+    residuals = known[total:]
+    transposed = transpose_program(parts.rest, [False] * len(residuals) + [True] * sum(wanted))
+    return known[:total], depends, lambda cotangents: execute(transposed, [*residuals, *cotangents])
+
+
+def _keeps_tapes(parts: Split) -> bool:
+    """Whether the linear part would need a tape from the other one, run by itself.
+
+    Tapes live within one program. Then both parts are run together when the linear one is called, and what is known is
+    computed again.
+    """
+    return current_builder() is None and any(
+        var.type.is_tape for var in parts.rest.inputs[: parts.residual_count])
+
+
+def _kept(arguments: Sequence[Any]) -> list[Any]:
+    """The arguments for later: copies of arrays, which their owner may change."""
+    return [np.array(x) if isinstance(x, np.ndarray) else x for x in arguments]
 
 
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
@@ -288,15 +321,27 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     selected = _positional("linearize", fun, primals)
     check_differentiable("linearize", fun, selected.types, "")
     traced = trace(fun, selected.values, selected.types, selected.rebuild, "linearize", has_aux=has_aux)
-    parts, depends = linearize_program(traced.program, [True] * len(selected.types) + [False] * len(traced.captures))
-    known = run(parts.known, [*selected.values, *traced.captures])
+    flags = [True] * len(selected.types) + [False] * len(traced.captures)
+    arguments = [*selected.values, *traced.captures]
+    parts, depends = linearize_program(traced.program, flags)
     total = len(traced.program.outputs)
     count = total - len(traced.auxiliary_positions)
+    if _keeps_tapes(parts):
+        pushed, _ = jvp_program(traced.program, flags)
+        known, kept = execute(traced.program, arguments), _kept(arguments)
+
+        def forward(tangents: Sequence[Any]) -> list[Any]:
+            return execute(pushed, [*kept, *tangents])[total:]
+    else:
+        known = execute(parts.known, arguments)
+
+        def forward(tangents: Sequence[Any]) -> list[Any]:
+            return execute(parts.rest, [*known[total:], *tangents])
 
     def push(*tangents: Any) -> Any:
         if len(tangents) != len(primals):
             raise TreeError(f"the linearized function takes {len(primals)} tangent(s), got {len(tangents)}{user_line()}")
-        found = iter(run(parts.rest, [*known[total:], *_tangent_leaves("linearize", selected, tangents)]))
+        found = iter(forward(_tangent_leaves("linearize", selected, tangents)))
         complete = [next(found) if flag else _zero(t) for flag, t in zip(depends, traced.program.output_types, strict=True)]
         return tree.unflatten(traced.treedef, complete[:count])
 
@@ -330,7 +375,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         cts = _matching_leaves("linear_transpose", cotangent, traced.treedef, output_types, "cotangent")
-        return tuple(tree.unflatten(treedef, run(transposed, [*traced.captures, *cts])))
+        return tuple(tree.unflatten(treedef, execute(transposed, [*traced.captures, *cts])))
 
     return pull
 

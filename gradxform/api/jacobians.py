@@ -22,8 +22,8 @@ from gradxform.api.arguments import (
     single,
     wrap,
 )
+from gradxform.api.execution import execute
 from gradxform.api.tracing import Traced, name_of, restore_auxiliary, trace
-from gradxform.core import run
 from gradxform.core.source import user_line
 from gradxform.dtypes import is_float
 from gradxform.errors import NotDifferentiableError
@@ -87,10 +87,10 @@ def jacfwd(
             pushed, depends = jvp(program, [i == position for i in range(len(operands))])
             if array_type.shape:
                 over_basis, flags = batch(pushed, [False] * len(operands) + [True], array_type.size)
-                results = run(over_basis, [*operands, basis(array_type.strong())])
+                results = execute(over_basis, [*operands, basis(array_type.strong())])
             else:  # the basis of the numbers is 1: nothing to batch over
                 flags = (False,) * len(pushed.outputs)
-                results = run(pushed, [*operands, array_type.dtype.type(1)])
+                results = execute(pushed, [*operands, array_type.dtype.type(1)])
             values = results[:len(program.outputs)]
             tangents = iter(zip(results[len(program.outputs):], flags[len(program.outputs):], strict=True))
             for output, depend in enumerate(depends):
@@ -98,7 +98,7 @@ def jacfwd(
                 if output < count:
                     blocks[output].append(_forward_block(column, batched, program.output_types[output], array_type))
         if not selected.types:
-            values = run(program, operands)
+            values = execute(program, operands)
         result = _assemble(traced, selected, blocks, argnums)
         return (result, restore_auxiliary(traced, values[count:])) if has_aux else result
 
@@ -156,16 +156,16 @@ def jacrev(
                     flags.append(other == output)
             if array_type.shape:
                 over_basis, lanes = batch(pulled.program, [False] * len(operands) + flags, array_type.size)
-                results = run(over_basis, [*operands, *seeds])
+                results = execute(over_basis, [*operands, *seeds])
             else:
                 lanes = (False,) * len(pulled.program.outputs)
-                results = run(pulled.program, [*operands, *seeds])
+                results = execute(pulled.program, [*operands, *seeds])
             values = results[:total]
             rows = iter(zip(results[total:], lanes[total:], strict=True))
             blocks.append([_reverse_block(*next(rows), array_type, t) if flag else _integer_block(array_type, t)
                            for flag, t in zip(wanted, selected.types, strict=True)])
         if values is None:
-            values = run(program, operands)
+            values = execute(program, operands)
         result = _assemble(traced, selected, blocks, argnums)
         return (result, restore_auxiliary(traced, values[count:])) if has_aux else result
 

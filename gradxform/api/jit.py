@@ -22,6 +22,7 @@ import numpy as np
 
 from gradxform import tree
 from gradxform.api.arguments import decorator
+from gradxform.api.disabling import jit_disabled
 from gradxform.api.inspection import stand_in
 from gradxform.api.layout import (
     Leaves,
@@ -34,12 +35,14 @@ from gradxform.api.layout import (
     static_node,
 )
 from gradxform.api.lowered import Lowered, optimised
+from gradxform.api.nans import find_nan
 from gradxform.api.tracing import Traced, as_values, name_of, trace, types_of
 from gradxform.backend import memory_cache
 from gradxform.backend.callable import NativeCallable, NativeEntry
 from gradxform.backend.executable import compile_program
 from gradxform.backend.signature import EntrySpec, Node, static_identity
-from gradxform.core import Tracer, current_builder
+from gradxform.config import config
+from gradxform.core import Tracer, current_builder, run
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ArgumentTypeError
 from gradxform.primitives.call import call
@@ -113,6 +116,8 @@ class Jitted(NativeCallable):
 
     def call_slow(self, /, *args: Any, **kwargs: Any) -> Any:
         """Calls for which there is no native code yet, or whose arguments must be made fit for it."""
+        if jit_disabled():
+            return self._fun(*args, **kwargs)
         if current_builder() is not None or any(isinstance(x, Tracer) for x in tree.leaves((args, kwargs))):
             return self._stage(args, kwargs)
         request = self._request(args, kwargs)
@@ -125,6 +130,8 @@ class Jitted(NativeCallable):
         else:
             args, kwargs = tree.map_leaves(lambda x: native(x) if isinstance(x, np.ndarray) else x, (args, kwargs))
             result = found.entry(*args, **kwargs)
+        if config.debug_nans:
+            find_nan(name_of(self._fun), tree.leaves(result), lambda: self._run_in_steps(args, kwargs))
         return result if found.treedef is None else tree.unflatten(found.treedef, result)
 
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
@@ -213,6 +220,12 @@ class Jitted(NativeCallable):
         return EntrySpec(request.positional, request.keywords, outputs, len(traced.captures)), structured
 
     # ------------------------------------------------------------------------------------------- the two ways on
+
+    def _run_in_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """The results as NumPy computes them, equation by equation."""
+        traced = self._trace(args, kwargs)
+        values = as_values(tree.leaves(self._dynamic(args, kwargs)), f"jit of {name_of(self._fun)}: an argument")
+        return run(traced.program, [*values, *traced.captures])
 
     def _specialise(self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Specialisation:
         traced = self._trace(args, kwargs)

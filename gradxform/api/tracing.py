@@ -19,6 +19,7 @@ from gradxform.core.source import user_line
 from gradxform.dtypes import canonical, python_scalar_dtype
 from gradxform.errors import ArgumentTypeError
 from gradxform.ir import ArrayType, Program
+from gradxform.primitives.constant import hoist_constants
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +91,7 @@ def trace(
             result, auxiliary = result
         outputs, treedef = flatten_output(result, function)
         extra, positions = _auxiliary_leaves(auxiliary)
-        program, captures = builder.finish([*outputs, *extra], name_of(function))
+        program, captures = hoist_constants(*builder.finish([*outputs, *extra], name_of(function)))
     return Traced(program, captures, treedef, auxiliary, positions)
 
 

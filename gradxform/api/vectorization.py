@@ -8,9 +8,10 @@ from typing import Any
 
 from gradxform import tree
 from gradxform.api.arguments import decorator, wrap
+from gradxform.api.execution import execute
 from gradxform.api.tracing import as_values, flatten_output, name_of, types_of
 from gradxform.array import Array
-from gradxform.core import Builder, run, shape_of
+from gradxform.core import Builder, shape_of
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ArgumentTypeError, AxisError, ShapeError
 from gradxform.ir import ArrayType
@@ -68,7 +69,7 @@ def vmap(
             program, captures = builder.finish(outputs, name_of(fun))
         over_lanes, out_flags = batch(
             program, [flags[i] for i in traced_positions] + [False] * len(captures), size)
-        results = run(over_lanes, [*(moved[i] for i in traced_positions), *captures])
+        results = execute(over_lanes, [*(moved[i] for i in traced_positions), *captures])
         wanted = tree.broadcast_prefix(out_axes, tree.unflatten(out_tree, results), f"{purpose}: out_axes")
         finished = [_placed(purpose, x, flag, axis, size)
                     for x, flag, axis in zip(results, out_flags, wanted, strict=True)]

@@ -18,6 +18,7 @@ import ctypes
 import itertools
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
@@ -230,6 +231,32 @@ def call_entry(address: int, callable_: object, args: tuple[object, ...], kwargs
     )
 
 
+_chained: weakref.WeakSet[NativeCallable] = weakref.WeakSet()
+_suspensions = 0
+
+
+def suspend_dispatch() -> None:
+    """From now on calls of chained callables go to their `call_slow`, in all threads, until `resume_dispatch`.
+
+    Suspensions nest. An entry point by itself (`NativeEntry`) is called as ever.
+    """
+    global _suspensions
+    with _lock:
+        _suspensions += 1
+        for callable_ in list(_chained):
+            callable_._point(0)
+
+
+def resume_dispatch() -> None:
+    """Undo one `suspend_dispatch`; the last one gives the chains back."""
+    global _suspensions
+    with _lock:
+        _suspensions -= 1
+        if _suspensions == 0:
+            for callable_ in list(_chained):
+                callable_._point(callable_._links[-1].address if callable_._links else 0)
+
+
 class NativeCallable(_Base):
     """A callable with a chain of compiled specialisations, tried from the youngest to the oldest, and a slow path.
 
@@ -257,7 +284,7 @@ class NativeCallable(_Base):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         with _lock:
             link = self._links[-1] if self._links else None
-        if link is None:
+        if link is None or (_suspensions and link.chained):
             return self.call_slow(*args, **kwargs)
         return call_entry(link.address, self, args, kwargs)
 
@@ -288,7 +315,8 @@ class NativeCallable(_Base):
             _linked_cells.add(cell_address)
             _write_pointer(cell_address, self._links[-1].address if self._links else 0)
             self._links.append(_Link(address, cell_address, keep_alive, _anchor(keep_alive)))
-            self._point(address)
+            _chained.add(self)
+            self._point(0 if _suspensions else address)
             _sweep()
 
     def unlink_all(self) -> None:

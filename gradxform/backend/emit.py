@@ -13,19 +13,9 @@ from collections.abc import Sequence
 
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.module import Module
-from gradxform.backend.nest_text import NestWriter, Variant
+from gradxform.backend.nest_text import ABORTED, NestWriter, Variant
 from gradxform.loopir.expression import Apply, Expression
-from gradxform.loopir.loops import (
-    Accumulate,
-    Buffer,
-    For,
-    Kernel,
-    Let,
-    Nest,
-    Part,
-    Statement,
-    Store,
-)
+from gradxform.loopir.loops import Buffer, For, If, Kernel, Nest, Part, Statement, While, bodies, operands
 
 #: A nest with more calls of elementary functions than this calls them out of line.
 INLINE_CALLS = 24
@@ -46,22 +36,24 @@ def elementary_calls(statements: Sequence[Statement]) -> int:
                 stack.extend(top.operands)
 
     for statement in statements:
-        if isinstance(statement, (Let, Store, Accumulate)):
-            expression(statement.value)
-        elif isinstance(statement, (For, Part)):
-            total += elementary_calls(statement.body)
+        for part in operands(statement):
+            expression(part)
+        total += sum(map(elementary_calls, bodies(statement)))
     return total
 
 
-def holds_part(statement: Statement) -> bool:
-    """Whether a statement is, or holds, a part."""
-    return isinstance(statement, Part) or (isinstance(statement, For) and any(map(holds_part, statement.body)))
+def holds(statement: Statement, kinds: tuple[type, ...]) -> bool:
+    """Whether a statement is, or holds, one of ``kinds``."""
+    return isinstance(statement, kinds) or any(holds(inner, kinds) for body in bodies(statement) for inner in body)
 
 
-def emit_nest(module: Module, number: int, nest: Nest) -> tuple[str, list[Buffer]]:
-    """Write the nest's functions; returns the name of the one to call and the buffers it takes."""
+def emit_nest(module: Module, number: int, nest: Nest) -> tuple[str, list[Buffer], bool]:
+    """Write the nest's functions; returns the name of the one to call, the buffers it takes and whether it may abort."""
     name = f"nest{number}"
-    many = elementary_calls(nest.body) > INLINE_CALLS or any(holds_part(s) for s in nest.body)
+    # A nest that is not run twice has no fast form; vector forms of whole-domain functions serve its inner loops.
+    apart = any(holds(s, (Part, While, If)) for s in nest.body) or (
+        not nest.repeatable and any(holds(s, (For,)) for s in nest.body))
+    many = elementary_calls(nest.body) > INLINE_CALLS or apart
     variant: Variant = "called" if many else "fast" if nest.repeatable else "careful"
     writer = NestWriter(module, name, nest, variant)
     text = writer.function()
@@ -90,26 +82,36 @@ def emit_nest(module: Module, number: int, nest: Nest) -> tuple[str, list[Buffer
         body = "\n".join(["start:", *lines, "ret i1 false"])
         module.functions.append(f"define internal i1 @{name}.run({parameters}) nounwind {{\n{body}\n}}")
         name = f"{name}.run"
-    return name, writer.buffers
+    return name, writer.buffers, writer.aborts
 
 
 def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
     """The LLVM text of a kernel, and the module's record of what it imports and where indices are checked."""
     module = Module()
     lines = ["%status = alloca i64, align 8", "store i64 0, ptr %status"]
+    may_abort = False
     for array_buffers, array in ((kernel.inputs, "inputs"), (kernel.outputs, "outputs")):
         for buffer in array_buffers:
             lines += [f"%{buffer.name}.slot = getelementptr ptr, ptr %{array}, i64 {buffer.number}",
                       f"%{buffer.name} = load ptr, ptr %{buffer.name}.slot"]
+    tapes = [buffer for buffer in kernel.temporaries if buffer.space == "tape"]
+    for buffer in tapes:
+        lines += [f"%{buffer.name} = alloca [2 x i64], align 16",
+                  f"store [2 x i64] zeroinitializer, ptr %{buffer.name}"]
     for buffer in kernel.temporaries:
         if buffer.name in kernel.offsets:
             lines.append(f"%{buffer.name} = getelementptr i8, ptr %arena, i64 {kernel.offsets[buffer.name]}")
     for number, nest in enumerate(kernel.nests):
-        name, buffers = emit_nest(module, number, nest)
+        name, buffers, aborts = emit_nest(module, number, nest)
+        may_abort = may_abort or aborts
         pointers = [f"%{b.name}" for b in buffers]
         if nest.chunk is None:
             arguments = ", ".join([*(f"ptr {p}" for p in pointers), "ptr %status"])
             lines.append(f"%r{number} = call i1 @{name}({arguments})")
+            if aborts:
+                lines += [f"%s{number} = load atomic i64, ptr %status monotonic, align 8",
+                          f"%a{number} = icmp eq i64 %s{number}, {ABORTED}",
+                          f"br i1 %a{number}, label %finish, label %go.on{number}", f"go.on{number}:"]
             continue
         module.imports["gx.parallel"] = None
         module.declarations["declare void @gx.parallel(ptr, ptr, i64)"] = None
@@ -118,6 +120,13 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
             lines += [f"%c{number}.{position} = getelementptr ptr, ptr %context{number}, i64 {position}",
                       f"store ptr {p}, ptr %c{number}.{position}"]
         lines.append(f"call void @gx.parallel(ptr @{name}.chunk, ptr %context{number}, i64 {nest.chunks})")
+    if may_abort:
+        lines += ["br label %finish", "finish:"]
+    for buffer in tapes:
+        module.imports["gx.c.free"] = None
+        module.declarations["declare void @gx.c.free(ptr)"] = None
+        lines += [f"%{buffer.name}.data = load ptr, ptr %{buffer.name}",
+                  f"call void @gx.c.free(ptr %{buffer.name}.data)"]
     lines += ["%result = load i64, ptr %status", "ret i64 %result"]
     body = "\n".join(["start:", *lines])
     module.functions.append(

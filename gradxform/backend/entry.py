@@ -123,6 +123,8 @@ def _emit_body(writer: EntryWriter, spec: EntrySpec) -> None:
     writer.line(f"ret ptr {result}")
 
     writer.label("entry.error")
+    # A kernel that was interrupted, or found no memory, leaves its exception with the thread.
+    writer.require(writer.equal(f"ptr {writer.call('PyErr_Occurred')}", "null"), FAIL)
     # Should the raiser return, CPython complains of a null result without an error.
     writer.helper("format.status", '@gx.format.status = private constant [2 x i8] c"L\\00"')
     raised = writer.call(

@@ -9,7 +9,7 @@ from gradxform.backend.compile import Tier
 from gradxform.backend.emit import emit_kernel, imported_symbols
 from gradxform.backend.entry import emit_entry
 from gradxform.backend.nests import build_kernel
-from gradxform.backend.nodes import lower_program
+from gradxform.backend.node_lowering import lower_program
 from gradxform.backend.segment import segment_kernel
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.split import split_kernel, weight
@@ -17,7 +17,7 @@ from gradxform.backend.unroll import unroll_kernel
 from gradxform.config import config
 from gradxform.ir import Program
 from gradxform.loopir.checker import check_kernel
-from gradxform.loopir.loops import For, Kernel, Part, Statement
+from gradxform.loopir.loops import For, Kernel, Statement, While, bodies
 
 #: Code of more statements than this that runs for fewer nanoseconds is not worth the whole pipeline.
 LONG_STATEMENTS = 1_500
@@ -35,7 +35,7 @@ def kernel_of(program: Program) -> Kernel:
 def tier_of(kernel: Kernel) -> Tier:
     """Kernels with loops get the whole pipeline; straight-line code, and long code with little work, a short one."""
     def has_loop(statements: Sequence[Statement]) -> bool:
-        return any(isinstance(s, For) or (isinstance(s, Part) and has_loop(s.body)) for s in statements)
+        return any(isinstance(s, (For, While)) or any(map(has_loop, bodies(s))) for s in statements)
 
     if sum(weight(n.body) for n in kernel.nests) > LONG_STATEMENTS and kernel.work < LONG_WORK:
         return Tier.STRAIGHT

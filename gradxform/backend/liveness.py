@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradxform.loopir.expression import Apply, Expression, Load, Symbol
-from gradxform.loopir.loops import Accumulate, Buffer, For, Let, Nest, Part, Statement, Store
+from gradxform.loopir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    Let,
+    Multiply,
+    Nest,
+    Reserve,
+    Statement,
+    Store,
+    While,
+    bodies,
+    operands,
+)
 
 
 def lay_out(temporaries: Sequence[Buffer], nests: Sequence[Nest]) -> tuple[dict[str, int], int]:
@@ -37,9 +50,8 @@ def lay_out(temporaries: Sequence[Buffer], nests: Sequence[Nest]) -> tuple[dict[
 def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
     """The buffers that statements read or write, in order of first use."""
     found: dict[Buffer, None] = {}
-
-    def expression(part: Expression) -> None:
-        stack = [part]
+    for statement in statements:
+        stack = list(reversed(operands(statement)))
         while stack:
             top = stack.pop()
             if isinstance(top, Load):
@@ -47,24 +59,13 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
                 stack.extend(top.index)
             elif isinstance(top, Apply):
                 stack.extend(top.operands)
-
-    for statement in statements:
-        if isinstance(statement, Let):
-            expression(statement.value)
-        elif isinstance(statement, (Store, Accumulate)):
-            expression(statement.value)
-            for part in statement.index:
-                expression(part)
+        if isinstance(statement, (Store, Accumulate, Reserve)):
             found[statement.buffer] = None
-        elif isinstance(statement, For):
-            expression(statement.begin)
-            expression(statement.end)
-            found.update(touched(statement.body))
-        elif isinstance(statement, Part):
-            found.update(touched(statement.body))
-        else:
+        elif isinstance(statement, Multiply):
             for matrix in (statement.left, statement.right, statement.result):
                 found[matrix.buffer] = None
+        for inner in bodies(statement):
+            found.update(touched(inner))
     return found
 
 
@@ -87,19 +88,14 @@ def free_symbols(statements: Sequence[Statement]) -> dict[Symbol, None]:
 
     def walk(inner: Sequence[Statement]) -> None:
         for statement in inner:
-            if isinstance(statement, Let):
-                expression(statement.value)
+            if isinstance(statement, While):  # its condition sees what its head binds
+                walk(statement.head)
+            for part in operands(statement):
+                expression(part)
+            if isinstance(statement, (Let, For)):
                 bound[statement.symbol] = None
-            elif isinstance(statement, (Store, Accumulate)):
-                for part in (*statement.index, statement.value):
-                    expression(part)
-            elif isinstance(statement, For):
-                expression(statement.begin)
-                expression(statement.end)
-                bound[statement.symbol] = None
-                walk(statement.body)
-            elif isinstance(statement, Part):
-                walk(statement.body)
+            for body in bodies(statement):
+                walk(body)
 
     walk(statements)
     return found

@@ -18,6 +18,7 @@ class Module:
     attributes: dict[str, str] = field(default_factory=dict)
     vectors: dict[str, None] = field(default_factory=dict)
     sites: list[tuple[int, int]] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         requests = list(self.requests)
@@ -30,7 +31,13 @@ class Module:
             used = (f"@llvm.compiler.used = appending global [{len(self.vectors)} x ptr] [{pointers}], "
                     'section "llvm.metadata"')
         groups = [f"attributes {number} = {{ {text} }}" for text, number in self.attributes.items()]
-        return "\n".join([used, *self.declarations, definitions(requests), *self.functions, *groups])
+        return "\n".join([used, *self.declarations, definitions(requests), *self.functions, *groups,
+                          *(f"{name} = {text}" for name, text in self.metadata.items())])
+
+    def rarely(self) -> int:
+        """The number of the metadata that marks a branch as one that is hardly ever taken."""
+        self.metadata["!0"] = '!{!"branch_weights", i32 1, i32 1000000}'
+        return 0
 
     def attribute_group(self, text: str) -> str:
         return self.attributes.setdefault(text, f"#{len(self.attributes)}")

@@ -21,13 +21,18 @@ from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
     For,
+    If,
     Let,
     Matrix,
     Multiply,
     Nest,
     Part,
+    Reserve,
     Statement,
     Store,
+    While,
+    bodies,
+    written,
 )
 
 #: Local buffers up to this size lie on the stack.
@@ -37,6 +42,45 @@ OUTLINE_WORK = 2_000.0
 #: Indices beyond are reported as this one.
 FARTHEST_INDEX = (1 << 47) - 1
 VECTOR_LANES = {"f64": 8, "f32": 16}
+
+#: A long loop asks after this many estimated nanoseconds whether the user wants to interrupt it.
+POLL_WORK = 20_000_000.0
+#: The status of a kernel that ended early, because an exception is waiting.
+ABORTED = -1
+#: Signal handlers run here; what they raise waits in the thread's state for the entry point.
+POLL = """declare i32 @gx.python.PyGILState_Ensure()
+declare void @gx.python.PyGILState_Release(i32)
+declare i32 @gx.python.PyErr_CheckSignals()
+define internal i32 @gx.poll() noinline cold nounwind {
+  %state = call i32 @gx.python.PyGILState_Ensure()
+  %code = call i32 @gx.python.PyErr_CheckSignals()
+  call void @gx.python.PyGILState_Release(i32 %state)
+  ret i32 %code
+}"""
+#: A tape is a slot of two words: the address of its elements, and for how many there is room.
+GROW_TAPE = """declare ptr @gx.c.realloc(ptr, i64)
+declare i32 @gx.python.PyGILState_Ensure()
+declare void @gx.python.PyGILState_Release(i32)
+declare ptr @gx.python.PyErr_NoMemory()
+define internal i32 @gx.grow(ptr %slot, i64 %position, i64 %size) noinline cold nounwind {
+  %wanted = add i64 %position, 64
+  %twice = mul i64 %wanted, 2
+  %bytes = mul i64 %twice, %size
+  %old = load ptr, ptr %slot
+  %new = call ptr @gx.c.realloc(ptr %old, i64 %bytes)
+  %missing = icmp eq ptr %new, null
+  br i1 %missing, label %fail, label %keep
+keep:
+  %room = getelementptr ptr, ptr %slot, i64 1
+  store ptr %new, ptr %slot
+  store i64 %twice, ptr %room
+  ret i32 0
+fail:
+  %state = call i32 @gx.python.PyGILState_Ensure()
+  %error = call ptr @gx.python.PyErr_NoMemory()
+  call void @gx.python.PyGILState_Release(i32 %state)
+  ret i32 1
+}"""
 
 EXTREMA = {"maximum_number": "maxnum", "minimum_number": "minnum"}
 
@@ -62,6 +106,7 @@ class NestWriter:
         self.checked = False
         self.buffers = [b for b in touched(nest.body) if b.space != "local"]
         self.pointers = {b: f"%{b.name}" for b in (*self.buffers, *nest.locals)}
+        self.aborts = False  # whether it may end before its end
         self.twin = False  # whether it runs only when the fast form was outside its range
         self.arguments: list[str] | None = None  # of a part: the symbols that it takes
 
@@ -208,7 +253,7 @@ class NestWriter:
         return self.temporary(f"select i1 {inside}, i64 {index}, i64 0")
 
     def address(self, buffer: Buffer, index: Index, memo: dict[int, str]) -> str:
-        pointer = self.pointers[buffer]
+        pointer = self.base(buffer)
         linear, offset = "", 0
         for part, stride in zip(index, buffer.strides, strict=True):
             if isinstance(part, Constant):
@@ -223,6 +268,11 @@ class NestWriter:
         if not linear:
             return pointer
         return self.temporary(f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {pointer}, i64 {linear}")
+
+    def base(self, buffer: Buffer) -> str:
+        """The address of a buffer's first element; that of a tape may change while the kernel runs."""
+        pointer = self.pointers[buffer]
+        return self.temporary(f"load ptr, ptr {pointer}") if buffer.space == "tape" else pointer
 
     def load(self, buffer: Buffer, index: Index, memo: dict[int, str]) -> str:
         address = self.address(buffer, index, memo)
@@ -253,6 +303,12 @@ class NestWriter:
                 self.loop(statement)
             elif isinstance(statement, Part):
                 self.part(statement)
+            elif isinstance(statement, While):
+                self.while_loop(statement)
+            elif isinstance(statement, If):
+                self.branch(statement)
+            elif isinstance(statement, Reserve):
+                self.reserve(statement)
             else:
                 self.multiply(statement)
 
@@ -286,6 +342,8 @@ class NestWriter:
         self.append("")
         self.symbols[loop.symbol] = index
         self.depth += 1
+        if loop.work:
+            self.poll(index, loop.work)
         self.statements(loop.body)
         self.depth -= 1
         following = self.temporary(f"add nuw nsw i64 {index}, 1")
@@ -293,6 +351,80 @@ class NestWriter:
         again = self.temporary(f"icmp slt i64 {following}, {end}")
         self.append(f"br i1 {again}, label %{body}, label %{done}")
         self.start_block(done)
+
+    def while_loop(self, loop: While) -> None:
+        again, body, done = self.block("again"), self.block("loop"), self.block("done")
+        before = self.label
+        self.append(f"br label %{again}")
+        self.start_block(again)
+        number, following = self.fresh(), self.fresh()
+        phi = len(self.lines)
+        self.append("")
+        self.depth += 1
+        self.statements(loop.head)
+        test = self.value(loop.condition, {})
+        self.append(f"br i1 {test}, label %{body}, label %{done}")
+        self.start_block(body)
+        self.poll(number, loop.work)
+        self.statements(loop.body)
+        self.depth -= 1
+        self.append(f"{following} = add i64 {number}, 1")
+        self.append(f"br label %{again}")
+        self.lines[phi] = f"{number} = phi i64 [0, %{before}], [{following}, %{self.label}]"
+        self.start_block(done)
+
+    def branch(self, statement: If) -> None:
+        test = self.value(statement.condition, {})
+        yes, no, done = self.block("then"), self.block("else"), self.block("join")
+        self.append(f"br i1 {test}, label %{yes}, label %{no}")
+        for label, body in ((yes, statement.then), (no, statement.otherwise)):
+            self.start_block(label)
+            self.statements(body)
+            self.append(f"br label %{done}")
+        self.start_block(done)
+
+    def poll(self, number: str, work: float) -> None:
+        """Every so many iterations, ask whether the user wants to interrupt; then leave the nest."""
+        period = max(1, int(POLL_WORK / max(work, 1.0)))
+        mask = (1 << (period.bit_length() - 1)) - 1
+        self.take(POLL)
+        ask, go_on = self.block("poll"), self.block("on")
+        due = self.temporary(f"icmp eq i64 {self.temporary(f'and i64 {number}, {mask}')}, {mask}")
+        self.append(f"br i1 {due}, label %{ask}, label %{go_on}, !prof !{self.module.rarely()}")
+        self.start_block(ask)
+        self.abort_unless_zero(self.temporary("call i32 @gx.poll()"), go_on)
+        self.start_block(go_on)
+
+    def take(self, text: str) -> None:
+        """Add a helper function to the module, with what it declares and imports."""
+        for line in text.splitlines():
+            if line.startswith("declare "):
+                self.declare(line)
+                self.module.imports[line.split("@", 1)[1].split("(", 1)[0]] = None
+        self.declare("\n".join(line for line in text.splitlines() if not line.startswith("declare ")))
+
+    def abort_unless_zero(self, code: str, go_on: str) -> None:
+        """Go on at ``go_on`` if ``code`` is 0; else note that the kernel is to end, and leave the nest."""
+        self.aborts = True
+        stop = self.block("stop")
+        self.append(f"br i1 {self.temporary(f'icmp eq i32 {code}, 0')}, label %{go_on}, label %{stop}")
+        self.start_block(stop)
+        self.append(f"store atomic i64 {ABORTED}, ptr %status monotonic, align 8")
+        self.append("br label %leave")
+
+    def reserve(self, statement: Reserve) -> None:
+        """Grow a tape that is full: a call now and then."""
+        position = self.value(statement.position, {})
+        slot = self.pointers[statement.buffer]
+        room = self.temporary(f"getelementptr ptr, ptr {slot}, i64 1")
+        full = self.temporary(f"icmp sge i64 {position}, {self.temporary(f'load i64, ptr {room}')}")
+        grow, go_on = self.block("grow"), self.block("on")
+        self.append(f"br i1 {full}, label %{grow}, label %{go_on}, !prof !{self.module.rarely()}")
+        self.start_block(grow)
+        self.take(GROW_TAPE)
+        size = statement.buffer.strides[0] * statement.buffer.dtype.itemsize
+        self.abort_unless_zero(self.temporary(f"call i32 @gx.grow(ptr {slot}, i64 {position}, i64 {size})"), go_on)
+        self.start_block(go_on)
 
     def part(self, part: Part) -> None:
         """A call of a function that holds the part; it gets the buffers and symbols that it uses."""
@@ -310,6 +442,12 @@ class NestWriter:
         given = [f"ptr {self.pointers[b]}" for b in writer.buffers] + ["ptr %status"]
         given += [f"{type_name(s.dtype)} {self.symbols[s]}" for s in symbols]
         self.temporary(f"call i1 @{writer.name}({', '.join(given)})")
+        if writer.aborts:
+            self.aborts = True
+            status = self.temporary("load atomic i64, ptr %status monotonic, align 8")
+            go_on = self.block("on")
+            self.append(f"br i1 {self.temporary(f'icmp eq i64 {status}, {ABORTED}')}, label %leave, label %{go_on}")
+            self.start_block(go_on)
 
     def multiply(self, statement: Multiply) -> None:
         """A BLAS call: row-major C = A B is the column-major transpose C' = B' A'."""
@@ -330,13 +468,15 @@ class NestWriter:
             self.entry_lines.append(f"{slot} = alloca {type_text}")
             self.append(f"store {type_text} {content}, ptr {slot}")
             addresses[key] = slot
+        matrices = (statement.right, statement.left, statement.result)
+        starts = [self.value(matrix.offset, {}) for matrix in matrices]
         body, done = self.block("loop"), self.block("done")
         before = self.label
         self.append(f"br label %{body}")
         self.start_block(body)
         number, following = self.fresh(), self.fresh()
         self.append(f"{number} = phi i64 [0, %{before}], [{following}, %{body}]")
-        a, b, c = (self.matrix_address(m, number, kind) for m in (statement.right, statement.left, statement.result))
+        a, b, c = (self.matrix_address(m, start, number, kind) for m, start in zip(matrices, starts, strict=True))
         order = [addresses[key] for key in ("transa", "transb", "m", "n", "k", "alpha")]
         order += [a, addresses["lda"], b, addresses["ldb"], addresses["beta"], c, addresses["ldc"]]
         self.append(f"call void @gx.blas.{name}({', '.join(f'ptr {x}' for x in order)})")
@@ -345,10 +485,10 @@ class NestWriter:
         self.append(f"br i1 {again}, label %{body}, label %{done}")
         self.start_block(done)
 
-    def matrix_address(self, matrix: Matrix, number: str, kind: str) -> str:
+    def matrix_address(self, matrix: Matrix, start: str, number: str, kind: str) -> str:
         step = self.temporary(f"mul nsw i64 {number}, {matrix.batch_stride}")
-        offset = self.temporary(f"add nsw i64 {step}, {matrix.offset}")
-        return self.temporary(f"getelementptr inbounds {kind}, ptr {self.pointers[matrix.buffer]}, i64 {offset}")
+        offset = self.temporary(f"add nsw i64 {step}, {start}")
+        return self.temporary(f"getelementptr inbounds {kind}, ptr {self.base(matrix.buffer)}, i64 {offset}")
 
     # ------------------------------------------------------------------------------------------------- function
 
@@ -366,6 +506,8 @@ class NestWriter:
         elif self.nest.chunk is not None:
             parameters.append("i64 %chunk")
         head, tail = list(self.entry_lines), list(self.exit_lines)
+        if self.aborts:
+            tail = ["br label %leave", "leave:", *tail]
         if self.guarded:
             head += ["%outside = alloca i1", "store i1 false, ptr %outside"]
         if self.checked:
@@ -392,9 +534,9 @@ class NestWriter:
             self.symbols[self.nest.chunk] = "%chunk"
         total = 0
         for buffer in self.nest.locals:
-            total += buffer.nbytes
             pointer = self.pointers[buffer]
-            if total <= STACK_BYTES:
+            if total + buffer.nbytes <= STACK_BYTES:
+                total += buffer.nbytes
                 element = memory_type(buffer.dtype)
                 self.entry_lines.append(f"{pointer} = alloca [{max(buffer.size, 1)} x {element}], align 64")
             else:
@@ -407,12 +549,13 @@ class NestWriter:
     def stores(self, statements: Sequence[Statement]) -> set[Buffer]:
         found: set[Buffer] = set()
         for statement in statements:
-            if isinstance(statement, (Store, Accumulate)):
+            buffer = written(statement)
+            if buffer is not None:
+                found.add(buffer)
+            if isinstance(statement, Reserve):
                 found.add(statement.buffer)
-            elif isinstance(statement, (For, Part)):
-                found |= self.stores(statement.body)
-            elif isinstance(statement, Multiply):
-                found.add(statement.result.buffer)
+            for body in bodies(statement):
+                found |= self.stores(body)
         return found
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend.liveness import lay_out
-from gradxform.backend.nodes import Node, NodeGraph, Product, Side
+from gradxform.backend.nodes import Choice, Loop, Node, NodeGraph, Product, Side
 from gradxform.backend.schedule import Group, partition
 from gradxform.config import config
-from gradxform.dtypes import DType, int64
+from gradxform.dtypes import DType, bool_, int64
 from gradxform.ir import Var
 from gradxform.loopir.expression import (
     ZERO,
@@ -39,13 +39,16 @@ from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
     For,
+    If,
     Kernel,
     Let,
     Matrix,
     Multiply,
     Nest,
+    Reserve,
     Statement,
     Store,
+    While,
 )
 
 #: Estimated nanoseconds of work that one chunk should hold; see also config.parallel_threshold.
@@ -53,6 +56,9 @@ CHUNK_WORK = 20_000.0
 MAX_CHUNKS = 64
 #: Partial results of all chunks of one reduction may take this many bytes.
 PARTIAL_BYTES = 1 << 24
+
+#: Loops estimated to take more nanoseconds can be interrupted.
+LONG_WORK = 50_000_000.0
 
 #: Accumulators of up to this many elements are local, so that they can be held in registers.
 REGISTER_ELEMENTS = 32
@@ -62,13 +68,24 @@ _SCATTER = {"max": "maximum", "min": "minimum"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Storage:
-    """Where a value lies: its axes at ``positions`` index ``buffer``; the others are fixed by enclosing loops."""
+    """Where a value lies: its axes at ``positions`` index ``buffer`` behind ``prefix``; the others are fixed by
+    enclosing loops.
+    """
 
     buffer: Buffer
     positions: tuple[int, ...]
+    prefix: Index = ()
 
     def index(self, full: Sequence[Expression]) -> Index:
-        return tuple([full[position] for position in self.positions])
+        return (*self.prefix, *[full[position] for position in self.positions])
+
+    @property
+    def offset(self) -> Expression:
+        """How many elements lie before the value."""
+        total: Expression = ZERO
+        for part, stride in zip(self.prefix, self.buffer.strides, strict=False):
+            total = index_add(total, index_mul(part, stride))
+        return total
 
 
 def identity(operation: str, dtype: DType) -> Constant:
@@ -96,7 +113,6 @@ class Nests:
 
     def __init__(self, graph: NodeGraph) -> None:
         self.graph = graph
-        self.nodes = {node.var: node for node in graph.nodes}
         self.inputs = {
             var: Buffer(f"in{i}", var.type.dtype, var.type.shape, "input", i) for i, var in enumerate(graph.inputs)
         }
@@ -111,11 +127,16 @@ class Nests:
         self.locals: list[Buffer] = []
         self.counter = 0
         self.consumers: dict[Var, list[Node]] = {}
-        for node in graph.nodes:
-            for var in dict.fromkeys(load.buffer for load in node.reads):
+        # Values that must lie in memory even if only the scalars of their own group read them.
+        self.kept: set[Var] = set()
+        self.find_consumers(graph.nodes)
+
+    def find_consumers(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            for var in dict.fromkeys([*(load.buffer for load in node.reads), *(base for _, base in node.bases)]):
                 self.consumers.setdefault(var, []).append(node)
-            if node.base is not None:
-                self.consumers.setdefault(node.base, []).append(node)
+            for block in node.blocks:
+                self.find_consumers(block)
 
     # ------------------------------------------------------------------------------------------------- storage
 
@@ -124,13 +145,13 @@ class Nests:
         return f"{stem}{self.counter}"
 
     def prepare_outputs(self) -> None:
-        """Outputs are stored where they belong; a scatter shares the memory of its base, in place."""
+        """Outputs are stored where they belong, and with them the values whose memory they take over."""
         for var, buffer in self.outputs.items():
             self.storage[var] = Storage(buffer, tuple(range(len(buffer.shape))))
         for node in reversed(self.graph.nodes):
-            if node.kind == "scatter" and node.var in self.storage:
-                assert node.base is not None
-                self.storage[node.base] = self.storage[node.var]
+            for var, base in node.bases:
+                if var in self.storage:
+                    self.storage[base] = self.storage[var]
 
     def allocate(self, node: Node, depth: int) -> Storage:
         """Storage over the axes of ``node`` that no enclosing loop fixes."""
@@ -138,48 +159,54 @@ class Nests:
         shape = tuple(node.axes[p].extent for p in positions)  # type: ignore[union-attr]
         return Storage(self.new_buffer("t", node.var.type.dtype, shape, depth), positions)
 
+    def allocate_whole(self, var: Var, depth: int) -> Storage:
+        """Storage over all axes."""
+        buffer = self.new_buffer("t", var.type.dtype, var.type.shape, depth)
+        return Storage(buffer, tuple(range(var.type.rank)))
+
     def new_buffer(self, stem: str, dtype: DType, shape: tuple[int, ...], depth: int) -> Buffer:
-        buffer = Buffer(self.fresh(stem), dtype, shape, "local" if depth else "arena")
-        (self.locals if depth else self.temporaries).append(buffer)
+        tape = bool(shape) and shape[0] < 0
+        buffer = Buffer(self.fresh(stem), dtype, shape, "tape" if tape else "local" if depth else "arena")
+        (self.locals if depth and not tape else self.temporaries).append(buffer)
         return buffer
 
     def ensure_storage(self, nodes: Sequence[Node], groups: Sequence[Group], depth: int) -> None:
         """Give storage to every value that is read in another group of this level."""
         group_of = {node: position for position, group in enumerate(groups) for node in group.members}
         for node in nodes:
-            if node.var in self.storage:
-                continue
-            if node.kind == "scatter":
-                assert node.base is not None
-                self.storage[node.var] = self.storage[node.base]
-                continue
-            readers = self.consumers.get(node.var, ())
+            bases = dict(node.bases)
             position = group_of[node]
-            apart = any(group_of.get(reader, position) != position for reader in readers)
-            in_place = any(reader.base is node.var for reader in readers)
             straight = groups[position].extent is None
-            if node.kind == "product" or in_place or (apart and (depth == 0 or not straight)):
-                self.storage[node.var] = self.allocate(node, depth)
-                if in_place:
-                    self.share_in_place(node)
-
-    def share_in_place(self, node: Node) -> None:
-        for reader in self.consumers.get(node.var, ()):
-            if reader.base is node.var and reader.var not in self.storage:
-                self.storage[reader.var] = self.storage[node.var]
-                self.share_in_place(reader)
+            for var in node.results:
+                if var in self.storage:
+                    continue
+                if var in bases:
+                    self.storage[var] = self.storage[bases[var]]
+                    continue
+                readers = self.consumers.get(var, ())
+                apart = any(group_of.get(reader, position) != position for reader in readers)
+                in_place = any(base is var for reader in readers for _, base in reader.bases)
+                kept = node.kind == "product" or var in self.kept or node.stores(var)
+                if kept or in_place or (apart and (depth == 0 or not straight)):
+                    whole = node.kind in ("loop", "choice")
+                    self.storage[var] = self.allocate_whole(var, depth) if whole else self.allocate(node, depth)
 
     # -------------------------------------------------------------------------------------------------- levels
 
     def level(self, nodes: Sequence[Node], depth: int) -> list[Statement]:
         """The statements of ``nodes`` with the axes in ``bound`` fixed."""
+        outer_values = dict(self.values)
+        statements = self.block(nodes, depth)
+        self.values = outer_values
+        return statements
+
+    def block(self, nodes: Sequence[Node], depth: int) -> list[Statement]:
+        """As `level`; scalars that ``nodes`` have computed remain known."""
         groups = partition(nodes, self.bound)
         self.ensure_storage(nodes, groups, depth)
-        outer_values = dict(self.values)
         statements: list[Statement] = []
         for group in groups:
-            statements += self.straight(group) if group.extent is None else self.loop(group, depth)
-        self.values = outer_values
+            statements += self.straight(group, depth) if group.extent is None else self.loop(group, depth)
         return statements
 
     def loop(self, group: Group, depth: int) -> list[Statement]:
@@ -198,10 +225,15 @@ class Nests:
             del self.bound[group.assigned[node]]
         return body
 
-    def straight(self, group: Group) -> list[Statement]:
+    def straight(self, group: Group, depth: int) -> list[Statement]:
         statements: list[Statement] = []
         for node in group.members:
-            statements += self.compute(node)
+            if node.loop is not None:
+                statements += self.repeat(node, node.loop, depth)
+            elif node.choice is not None:
+                statements += self.choose(node, node.choice, depth)
+            else:
+                statements += self.compute(node)
         return statements
 
     # --------------------------------------------------------------------------------------------- accumulators
@@ -329,12 +361,149 @@ class Nests:
 
     def multiply(self, node: Node, product: Product) -> Multiply:
         def matrix(side: Side) -> Matrix:
-            source = self.inputs.get(side.var) or self.storage[side.var].buffer
-            return Matrix(source, side.offset, side.batch, side.row, side.column)
+            offset = self.place(side.offset)
+            source = self.inputs.get(side.var)
+            if source is None:
+                stored = self.storage[side.var]
+                source, offset = stored.buffer, index_add(stored.offset, offset)
+            return Matrix(source, offset, side.batch, side.row, side.column)
 
-        result = Matrix(self.storage[node.var].buffer, 0, product.rows * product.columns, product.columns, 1)
+        target = self.storage[node.var]
+        result = Matrix(target.buffer, target.offset, product.rows * product.columns, product.columns, 1)
         return Multiply(result, matrix(product.left), matrix(product.right), product.batch, product.rows,
                         product.inner, product.columns)
+
+    # ---------------------------------------------------------------------------------------- loops and branches
+
+    def assign(self, storage: Storage, axes: Sequence[Expression], value: Expression) -> list[Statement]:
+        """Store ``value`` over ``axes``."""
+        loops = {a: axis(self.fresh("j"), a.extent) for a in axes if isinstance(a, Symbol)}
+        self.bound.update(loops)
+        full = [self.bound.get(a, a) if isinstance(a, Symbol) else a for a in axes]
+        statements: list[Statement] = [Store(storage.buffer, storage.index(full), self.place(value))]
+        for symbol in loops:
+            del self.bound[symbol]
+        for symbol in reversed(loops.values()):
+            statements = [For(symbol, ZERO, integer(symbol.extent), tuple(statements))]
+        return statements
+
+    def hand_out(self, result: Var, own: Storage) -> list[Statement]:
+        """The small ``result`` of a loop or branch, computed in memory of its own, goes to where it is read."""
+        stored = self.storage.get(result)
+        dtype = result.type.dtype
+        if result.type.shape:
+            if stored is None:
+                self.storage[result] = own
+                return []
+            axes = tuple([axis(self.fresh("j"), n) if n != 1 else ZERO for n in result.type.shape])
+            buffer = own.buffer
+            # Loads of buffers, not of variables: these are the statement's own.
+            return self.over_symbols(axes, [Store(stored.buffer, stored.index(axes), Load(buffer, own.index(axes), dtype))])
+        symbol = Symbol(self.fresh("v"), dtype)
+        self.values[result] = symbol
+        statements: list[Statement] = [Let(symbol, Load(own.buffer, (), dtype))]
+        if stored is not None:
+            statements.append(Store(stored.buffer, stored.index(()), symbol))
+        return statements
+
+    def over_symbols(self, axes: Sequence[Expression], statements: list[Statement]) -> list[Statement]:
+        for symbol in reversed([a for a in axes if isinstance(a, Symbol)]):
+            statements = [For(symbol, ZERO, integer(symbol.extent), tuple(statements))]
+        return statements
+
+    def own_memory(self, stem: str, var: Var) -> Storage:
+        """Local memory for a small value."""
+        return Storage(self.new_buffer(stem, var.type.dtype, var.type.shape, 1), tuple(range(var.type.rank)))
+
+    def repeat(self, node: Node, loop: Loop, depth: int) -> list[Statement]:
+        """A loop: what it carries is set up, the body computes what follows, which is then handed on."""
+        statements: list[Statement] = []
+        for carry in loop.carries:
+            if carry.base is not None:
+                self.storage[carry.variable] = self.storage[carry.base]
+            else:
+                own = self.own_memory("carry", carry.variable)
+                statements += self.assign(own, carry.axes, carry.start)
+                self.storage[carry.variable] = own
+        outer_values = dict(self.values)
+        head = self.block(loop.head, depth + 1)
+        condition = self.place(loop.condition)
+        body: list[Statement] = []
+        for record in loop.records:
+            whole = self.storage[record.result]
+            position = self.place(record.position)
+            if whole.buffer.space == "tape":
+                body.append(Reserve(whole.buffer, position))
+            prefix = (*whole.prefix, position)
+            self.storage[record.element] = Storage(whole.buffer, tuple(range(record.element.type.rank)), prefix)
+        self.kept.update(c.source for c in loop.carries if c.source is not None and c.source.type.shape)
+        body += self.block(loop.body, depth + 1)
+        body += self.hand_on(loop)
+        self.values = outer_values
+        work = sum(inner.work for inner in (*loop.head, *loop.body)) + 1.0
+        if loop.symbol is not None:
+            end = self.place(loop.end)
+            long = not isinstance(end, Constant) or work * loop.iterations > LONG_WORK
+            statements.append(For(loop.symbol, ZERO, end, tuple(body), True, work if long else 0.0))
+        else:
+            statements.append(While(tuple(head), condition, tuple(body), work))
+        for carry in loop.carries:
+            if carry.base is None:
+                statements += self.hand_out(carry.result, self.storage[carry.variable])
+        return statements
+
+    def hand_on(self, loop: Loop) -> list[Statement]:
+        """At the end of the body: the next values of what is carried, all of them known before any is stored."""
+        known_before: list[Statement] = []
+        stores: list[Statement] = []
+        for carry in loop.carries:
+            own = self.storage[carry.variable]
+            if carry.source is carry.variable:
+                continue
+            if carry.source is not None and carry.source in self.storage and self.storage[carry.source] is own:
+                continue
+            if carry.variable.type.shape:
+                stores += self.assign(own, carry.axes, carry.following)
+                continue
+            symbol = Symbol(self.fresh("v"), carry.variable.type.dtype)
+            known_before.append(Let(symbol, self.place(carry.following)))
+            stores.append(Store(own.buffer, own.index(()), symbol))
+        return [*known_before, *stores]
+
+    def choose(self, node: Node, choice: Choice, depth: int) -> list[Statement]:
+        """A branch: each arm stores the results where they are read."""
+        own: dict[Var, Storage] = {}
+        for var in node.results:
+            if not node.stores(var):
+                own[var] = self.own_memory("chosen", var)
+        index = Symbol(self.fresh("v"), int64)
+        statements: list[Statement] = [Let(index, self.place(choice.index))]
+        bodies: list[tuple[Statement, ...]] = []
+        for arm in choice.arms:
+            outer_values = dict(self.values)
+            for result, held in arm.held.items():
+                self.storage[held] = self.storage[result]
+            updates = {result for inner in arm.body for result, _ in inner.bases}
+            for var, source in zip(node.results, arm.sources, strict=True):
+                if source is not None and source.type.shape and source not in self.storage and source not in updates:
+                    self.storage[source] = own[var] if var in own else self.storage[var]
+            body = self.block(arm.body, depth + 1)
+            for var, source, axes, value in zip(node.results, arm.sources, choice.axes, arm.values, strict=True):
+                target = own[var] if var in own else self.storage[var]
+                held_var = arm.held.get(var)
+                at_home = source if source is not None else held_var
+                if at_home is not None and self.storage.get(at_home) is target:
+                    continue
+                body += self.assign(target, axes, value)
+            bodies.append(tuple(body))
+            self.values = outer_values
+        chosen = bodies[-1]
+        for number in range(len(bodies) - 2, -1, -1):
+            chosen = (If(Apply("less_equal", (index, integer(number)), bool_), bodies[number], chosen),)
+        statements += chosen
+        for var, storage in own.items():
+            statements += self.hand_out(var, storage)
+        return statements
 
     # ----------------------------------------------------------------------------------------------------- nests
 
@@ -348,7 +517,7 @@ class Nests:
             self.values = {}
             self.locals = []
             if group.extent is None:
-                body: Sequence[Statement] = self.straight(group)
+                body: Sequence[Statement] = self.straight(group, 0)
                 nests.append(Nest(tuple(body), tuple(self.locals), repeatable=False, work=work))
             elif work >= config.parallel_threshold and not group.ordered and group.extent > 1:
                 nests += self.chunked(group, work)
@@ -402,7 +571,7 @@ class Nests:
             return [Accumulate(stored.buffer, stored.index(full), node.operation, value)]
 
         loop = For(number, ZERO, integer(chunks), tuple(self.over(accumulator.positions, node, accumulate)), True)
-        return [*self.fill(Storage(stored.buffer, stored.positions), node), loop]
+        return [*self.fill(stored, node), loop]
 
 
 def build_kernel(graph: NodeGraph) -> Kernel:

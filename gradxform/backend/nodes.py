@@ -1,44 +1,18 @@
-"""Program -> nodes: each equation as a scalar expression over index symbols.
-
-Views disappear into the index maps of their readers; so do maps that read nothing (iota, masks). What is left is
-what must be computed in some loop:
-
-    b = sin a ; c = transpose b ; d = reduce_sum[axes=(0,)] c
-    ->  b[i, j] = sin(a[i, j])          d[k] = sum over r of b[k, r]
-"""
+"""What the scheduler works on: values as scalar expressions over index symbols; see node_lowering."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
-
-import numpy as np
 
 from gradxform.backend.instructions import cost
-from gradxform.core import Builder
-from gradxform.dtypes import bool_, is_float
-from gradxform.errors import CompileError
-from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Var
-from gradxform.loopir.expression import (
-    ZERO,
-    Apply,
-    Constant,
-    Expression,
-    Index,
-    Load,
-    Symbol,
-    axis,
-    constant,
-    known,
-    loads,
-    substitute,
-)
-from gradxform.loopir.lowering import Contraction, Cumulative, Expands, Map, Reduction, Scatter, View
+from gradxform.ir import Var
+from gradxform.loopir.expression import ZERO, Apply, Expression, Index, Load, Symbol, loads
 
-#: From this many multiply-adds a contraction of floats goes to BLAS.
-BLAS_THRESHOLD = 16 * 16 * 16
+#: Values that loops carry, and that branches give, are computed in memory of their own up to this many elements.
+SMALL_ELEMENTS = 32
+#: How often a loop is taken to run whose number of iterations is not known.
+TYPICAL_ITERATIONS = 100
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +20,7 @@ class Side:
     """An operand of a product that goes to BLAS: strides per batch, row and column axis within a stored value."""
 
     var: Var
-    offset: int
+    offset: Expression
     batch: int
     row: int
     column: int
@@ -63,11 +37,77 @@ class Product:
 
 
 @dataclass(slots=True, eq=False)
+class Carry:
+    """What a loop hands from one iteration to the next: ``variable`` inside, ``result`` after the last.
+
+    It starts as ``start`` and goes on as ``following``, both over ``axes``. A large one lives in the memory of ``base``,
+    a stored value that nothing reads after this loop; a small one (``base`` is None) in memory of its own, or in registers.
+    ``source`` is the variable of which ``following`` is a plain copy.
+    """
+
+    variable: Var
+    result: Var
+    axes: tuple[Expression, ...]
+    start: Expression
+    following: Expression
+    source: Var | None
+    base: Var | None
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """A value of each iteration: ``element``, stored by the body, goes to ``position`` of ``result``."""
+
+    element: Var
+    result: Var
+    position: Expression
+
+
+@dataclass(slots=True, eq=False)
+class Loop:
+    """``body`` once for each value of ``symbol`` below ``end``, or else as long as ``condition`` holds after ``head``."""
+
+    body: list[Node]
+    carries: list[Carry]
+    records: list[Record]
+    symbol: Symbol | None = None
+    end: Expression = ZERO
+    head: list[Node] = field(default_factory=list)
+    condition: Expression = ZERO
+    iterations: int = TYPICAL_ITERATIONS
+
+
+@dataclass(slots=True, eq=False)
+class Arm:
+    """One branch: its nodes, and per result the expression over ``Choice.axes`` (and the variable that it copies).
+
+    ``held`` tells by which variable the branch knows the memory that a result has taken over.
+    """
+
+    body: list[Node]
+    values: list[Expression]
+    sources: list[Var | None]
+    held: dict[Var, Var]
+
+
+@dataclass(slots=True, eq=False)
+class Choice:
+    """The arm number ``index``, limited to those there are, gives the node's results."""
+
+    index: Expression
+    arms: list[Arm]
+    axes: list[tuple[Expression, ...]]
+
+
+@dataclass(slots=True, eq=False)
 class Node:
-    """``kind`` is map, reduction, cumulative, scatter or product.
+    """``kind`` is map, reduction, cumulative, scatter, product, loop or choice.
 
     ``axes`` holds one index expression per result axis: a Symbol, or ZERO where the extent is 1. ``reduced`` are the
-    further loop axes of reductions and scatters.
+    further loop axes of reductions and scatters. Only loops and choices have several ``results``.
+
+    ``bases`` pairs results with the values whose memory they take over; ``after`` are variables whose nodes must run
+    before this one because they read such a value.
     """
 
     var: Var
@@ -78,17 +118,49 @@ class Node:
     operation: str = ""
     scan: Symbol | None = None
     target: Index = ()
-    base: Var | None = None
+    bases: list[tuple[Var, Var]] = field(default_factory=list)
     product: Product | None = None
+    loop: Loop | None = None
+    choice: Choice | None = None
+    results: tuple[Var, ...] = ()
+    after: list[Var] = field(default_factory=list)
     reads: list[Load] = field(default_factory=list)
     loop_axes: tuple[Symbol, ...] = ()
     cost: float = 0.0
 
     def __post_init__(self) -> None:
+        self.results = self.results or (self.var,)
         self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
         own = [a for a in self.axes if isinstance(a, Symbol)]
-        self.loop_axes = () if self.kind == "product" else self.reduced if self.kind == "scatter" else (*own, *self.reduced)
+        whole = self.kind in ("product", "loop", "choice")
+        self.loop_axes = () if whole else self.reduced if self.kind == "scatter" else (*own, *self.reduced)
         self.cost = expression_cost(self.expression)
+
+    @property
+    def blocks(self) -> list[list[Node]]:
+        """The nodes of its bodies."""
+        if self.loop is not None:
+            return [self.loop.head, self.loop.body]
+        return [] if self.choice is None else [arm.body for arm in self.choice.arms]
+
+    def stores(self, var: Var) -> bool:
+        """Whether a loop or branch writes its result ``var`` straight to where it is read; small ones it hands out."""
+        if self.loop is not None:
+            return any(record.result is var for record in self.loop.records)
+        return self.choice is not None and var.type.size > SMALL_ELEMENTS
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether all reads are done before anything is written: a scatter of one point."""
+        return self.kind == "scatter" and not self.reduced
+
+    def replace_base(self, number: int, result: Var, base: Var) -> None:
+        """Take over the memory of another value."""
+        self.bases[number] = (result, base)
+        if self.loop is not None:
+            for carry in self.loop.carries:
+                if carry.result is result:
+                    carry.base = base
 
     @property
     def work(self) -> float:
@@ -96,6 +168,11 @@ class Node:
         if self.product is not None:
             p = self.product
             return 0.05 * p.batch * p.rows * p.inner * p.columns
+        if self.loop is not None:
+            body = sum(node.work for node in (*self.loop.head, *self.loop.body))
+            return self.loop.iterations * (2.0 + body)
+        if self.choice is not None:
+            return 2.0 + max(sum(node.work for node in arm.body) for arm in self.choice.arms)
         return self.cost * prod(a.extent for a in self.loop_axes)
 
 
@@ -122,285 +199,3 @@ def expression_cost(expression: Expression) -> float:
         elif isinstance(part, Load):
             total += 0.1
     return total
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reader:
-    """An operand as lowering rules see it."""
-
-    type: ArrayType
-    read: Callable[[Index], Expression]
-
-    def __call__(self, index: Index) -> Expression:
-        return self.read(index)
-
-
-class _Lowering:
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.nodes: list[Node] = []
-        self.readers: dict[Var, Callable[[Index], Expression]] = {}
-        self.stored: dict[Var, Node] = {}
-        self.uses: dict[Var, int] = {}
-        self.counter = 0
-        for equation in program.equations:
-            for x in equation.inputs:
-                if isinstance(x, Var):
-                    self.uses[x] = self.uses.get(x, 0) + 1
-        for x in program.outputs:
-            if isinstance(x, Var):
-                self.uses[x] = self.uses.get(x, 0) + 1
-
-    def reader(self, atom: Atom) -> _Reader:
-        if isinstance(atom, Literal):
-            value = Constant(atom.value, atom.type.dtype)
-            return _Reader(atom.type, lambda index: value)
-        found = self.readers.get(atom)
-        if found is None:
-            var = atom
-            found = self.readers[var] = lambda index: Load(var, index, var.type.dtype)
-        return _Reader(atom.type, found)
-
-    def axes_for(self, shape: Sequence[int]) -> tuple[Expression, ...]:
-        result: list[Expression] = []
-        for extent in shape:
-            if extent == 1:
-                result.append(ZERO)
-            else:
-                self.counter += 1
-                result.append(axis(f"n{self.counter}", extent))
-        return tuple(result)
-
-    def add(self, node: Node) -> None:
-        self.nodes.append(node)
-        self.stored[node.var] = node
-
-    def lower(self, equation: Equation) -> None:
-        operation = equation.operation
-        operands = [self.reader(x) for x in equation.inputs]
-        params = dict(equation.params)
-        if operation.multiple:
-            raise CompileError(f"{operation.name} has several results and cannot be lowered directly")
-        (var,) = equation.outputs
-        self.place(var, operation.lower(operands, var.type, **params), operands, equation)
-
-    def place(self, var: Var, lowered: Any, operands: Sequence[_Reader], equation: Equation) -> None:
-        shape = var.type.shape
-        if isinstance(lowered, View):
-            self.readers[var] = lowered.read
-        elif isinstance(lowered, Map):
-            axes = self.axes_for(shape)
-            expression = lowered.read(axes)
-            if not loads(expression) and not _has_check(expression):
-                self.readers[var] = lowered.read
-            else:
-                self.add(Node(var, "map", axes, expression))
-        elif isinstance(lowered, Reduction):
-            axes, reduced = self.axes_for(shape), self.axes_for(lowered.extents)
-            symbols = tuple(a for a in reduced if isinstance(a, Symbol))
-            if symbols and lowered.operation in ("maximum", "minimum") and is_float(var.type.dtype):
-                self.place_extremum(var, lowered, axes, reduced)
-                return
-            kind = "reduction" if symbols else "map"
-            self.add(Node(var, kind, axes, lowered.read(axes, reduced), symbols, lowered.operation))
-        elif isinstance(lowered, Cumulative):
-            axes = self.axes_for(shape)
-            scan = axes[lowered.axis]
-            kind = "cumulative" if isinstance(scan, Symbol) else "map"
-            self.add(Node(var, kind, axes, lowered.read(axes), (), lowered.operation,
-                          scan if isinstance(scan, Symbol) else None))
-        elif isinstance(lowered, Scatter):
-            self.place_scatter(var, lowered, equation)
-        elif isinstance(lowered, Contraction):
-            self.place_contraction(var, lowered, operands)
-        elif isinstance(lowered, Expands):
-            self.expand(var, lowered, operands)
-        else:
-            raise CompileError(f"{equation.operation.name}: its lowering rule gave {lowered!r}")
-
-    def place_extremum(self, var: Var, lowered: Reduction, axes: Index, reduced: Index) -> None:
-        """A maximum that ignores NaN, and the number of NaN: two reductions that vectorise well, and in one loop."""
-        dtype = var.type.dtype
-        number, missing = Var(var.type), Var(var.type)
-        symbols = tuple(a for a in reduced if isinstance(a, Symbol))
-        value = lowered.read(axes, reduced)
-        is_missing = Apply("convert", (Apply("isnan", (value,), bool_),), dtype)
-        self.add(Node(number, "reduction", axes, value, symbols, f"{lowered.operation}_number"))
-        others, further = self.axes_for(var.type.shape), self.axes_for(lowered.extents)
-        rename = dict(zip((*axes, *reduced), (*others, *further), strict=True))
-        count = substitute(is_missing, lambda part: rename.get(part) if isinstance(part, Symbol) else None)
-        self.add(Node(missing, "reduction", others, count,
-                      tuple(a for a in further if isinstance(a, Symbol)), "add"))
-        axes = self.axes_for(var.type.shape)
-        any_missing = Apply("greater", (Load(missing, axes, dtype), constant(0, dtype)), bool_)
-        chosen = Apply("select", (any_missing, constant(np.nan, dtype), Load(number, axes, dtype)), dtype)
-        self.add(Node(var, "map", axes, chosen))
-
-    def place_scatter(self, var: Var, lowered: Scatter, equation: Equation) -> None:
-        base = equation.inputs[0]
-        if not (isinstance(base, Var) and base in self.stored and self.uses[base] == 1
-                and self.stored[base].kind != "product"):
-            copy = Var(var.type)
-            axes = self.axes_for(var.type.shape)
-            self.add(Node(copy, "map", axes, lowered.base(axes)))
-            base = copy
-        point = self.axes_for(lowered.extents)
-        symbols = tuple(a for a in point if isinstance(a, Symbol))
-        self.add(Node(var, "scatter", self.axes_for(var.type.shape), lowered.update(point), symbols, lowered.operation,
-                      target=tuple(lowered.target(point)), base=base))
-
-    def expand(self, var: Var, lowered: Expands, operands: Sequence[_Reader]) -> None:
-        builder = Builder("lowering")
-        with builder:
-            tracers = [builder.add_input(operand.type) for operand in operands]
-            program, captures = builder.finish([lowered.build(*tracers)])
-        if captures:
-            raise CompileError("an expansion captured an array")
-        for inner, operand in zip(program.inputs, operands, strict=True):
-            self.readers[inner] = operand.read
-        for equation in program.equations:
-            for x in equation.inputs:
-                if isinstance(x, Var):
-                    self.uses[x] = self.uses.get(x, 0) + 1
-        for equation in program.equations:
-            self.lower(equation)
-        (result,) = program.outputs
-        self.readers[var] = self.reader(result).read
-
-    def place_contraction(self, var: Var, c: Contraction, operands: Sequence[_Reader]) -> None:
-        left, right = operands
-        ls, rs = left.type.shape, right.type.shape
-        left_free = [a for a in range(len(ls)) if a not in c.lhs_contracting and a not in c.lhs_batch]
-        right_free = [a for a in range(len(rs)) if a not in c.rhs_contracting and a not in c.rhs_batch]
-        batch = prod(ls[a] for a in c.lhs_batch)
-        rows, columns = prod(ls[a] for a in left_free), prod(rs[a] for a in right_free)
-        inner = prod(ls[a] for a in c.lhs_contracting)
-        big = rows * columns * inner >= BLAS_THRESHOLD and min(rows, columns) >= 4 and inner >= 4
-        if big and is_float(var.type.dtype):
-            left_side = self.side(left, c.lhs_batch, left_free, c.lhs_contracting)
-            right_side = self.side(right, c.rhs_batch, list(c.rhs_contracting), right_free)
-            product = Product(left_side, right_side, batch, rows, inner, columns)
-            reads = [Load(s.var, (ZERO,) * s.var.type.rank, s.var.type.dtype) for s in (left_side, right_side)]
-            node = Node(var, "product", self.axes_for(var.type.shape), ZERO, product=product)
-            node.reads = reads
-            self.add(node)
-            return
-        axes = self.axes_for(var.type.shape)
-        reduced = self.axes_for([ls[a] for a in c.lhs_contracting])
-        left_index: list[Expression] = [ZERO] * len(ls)
-        right_index: list[Expression] = [ZERO] * len(rs)
-        for position, (a, b) in enumerate(zip(c.lhs_batch, c.rhs_batch, strict=True)):
-            left_index[a] = right_index[b] = axes[position]
-        for position, a in enumerate(left_free):
-            left_index[a] = axes[len(c.lhs_batch) + position]
-        for position, b in enumerate(right_free):
-            right_index[b] = axes[len(c.lhs_batch) + len(left_free) + position]
-        for position, (a, b) in enumerate(zip(c.lhs_contracting, c.rhs_contracting, strict=True)):
-            left_index[a] = right_index[b] = reduced[position]
-        dtype = var.type.dtype
-        expression = Apply("mul", (left(tuple(left_index)), right(tuple(right_index))), dtype)
-        symbols = tuple(a for a in reduced if isinstance(a, Symbol))
-        self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add"))
-
-    def side(self, operand: _Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Side:
-        """Strides of the operand's three axis groups within a stored value; a contiguous copy where there are none."""
-        shape = operand.type.shape
-        axes = self.axes_for(shape)
-        value = operand(axes)
-        if isinstance(value, Load) and (value.buffer in self.stored or value.buffer in self.program.inputs):
-            strides = _affine(value, axes)
-            if strides is not None:
-                offset, per_axis = strides
-                groups = [_collapse(group, shape, per_axis) for group in (batch, rows, columns)]
-                extents = [prod(shape[a] for a in group) for group in (rows, columns)]
-                if None not in groups and _is_matrix(groups[1] or 0, groups[2] or 0, *extents):
-                    b, r, k = (g or 0 for g in groups)
-                    return Side(value.buffer, offset, b, r, k)
-        order = [*batch, *rows, *columns]
-        copy = Var(ArrayType(operand.type.dtype, tuple(shape[a] for a in order)))
-        axes = self.axes_for(copy.type.shape)
-        source: list[Expression] = [ZERO] * len(shape)
-        for position, a in enumerate(order):
-            source[a] = axes[position]
-        self.add(Node(copy, "map", axes, operand(tuple(source))))
-        inner, outer = prod(shape[a] for a in columns), prod(shape[a] for a in rows)
-        return Side(copy, 0, inner * outer, inner, 1)
-
-
-def _affine(load: Load, axes: Sequence[Expression]) -> tuple[int, dict[int, int]] | None:
-    """The load's address as offset + sum of stride * axis, or None."""
-    strides, step = [], 1
-    for extent in reversed(load.buffer.type.shape):
-        strides.append(step)
-        step *= extent
-    strides.reverse()
-    position_of = {a: position for position, a in enumerate(axes) if isinstance(a, Symbol)}
-    offset, per_axis = 0, dict.fromkeys(range(len(axes)), 0)
-
-    def add(expression: Expression, factor: int) -> bool:
-        nonlocal offset
-        value = known(expression)
-        if value is not None:
-            offset += factor * value
-            return True
-        if isinstance(expression, Symbol) and expression in position_of:
-            per_axis[position_of[expression]] += factor
-            return True
-        if isinstance(expression, Apply) and expression.operation == "add":
-            return all(add(operand, factor) for operand in expression.operands)
-        if isinstance(expression, Apply) and expression.operation == "mul":
-            inner = known(expression.operands[1])
-            return inner is not None and add(expression.operands[0], factor * inner)
-        return False
-
-    if not all(add(part, stride) for part, stride in zip(load.index, strides, strict=True)):
-        return None
-    return offset, per_axis
-
-
-def _collapse(group: Sequence[int], shape: Sequence[int], strides: dict[int, int]) -> int | None:
-    """One stride for a group of axes taken together; 0 for an empty group (or extents of 1), None if there is none."""
-    stride, span = 0, 0
-    for a in reversed(group):
-        if shape[a] == 1:
-            continue
-        if strides[a] <= 0 or (span and strides[a] != span):
-            return None
-        stride = stride or strides[a]
-        span = strides[a] * shape[a]
-    return stride
-
-
-def _is_matrix(row: int, column: int, rows: int, columns: int) -> bool:
-    """Whether BLAS can take a matrix of these strides: one is 1 and lines do not overlap (0: extent 1)."""
-    if column in (0, 1) and (row == 0 or row >= columns):
-        return True
-    return row in (0, 1) and (column == 0 or column >= rows)
-
-
-def _has_check(expression: Expression) -> bool:
-    stack = [expression]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, Apply):
-            if part.operation == "checked_index":
-                return True
-            stack.extend(part.operands)
-    return False
-
-
-def lower_program(program: Program) -> NodeGraph:
-    """The nodes of ``program``; every output is a stored variable of its own."""
-    lowering = _Lowering(program)
-    for equation in program.equations:
-        lowering.lower(equation)
-    outputs: list[Var] = []
-    for atom in program.outputs:
-        if isinstance(atom, Var) and atom in lowering.stored and atom not in outputs:
-            outputs.append(atom)
-            continue
-        copy = Var(atom.type)
-        axes = lowering.axes_for(atom.type.shape)
-        lowering.add(Node(copy, "map", axes, lowering.reader(atom).read(axes)))
-        outputs.append(copy)
-    return NodeGraph(program.inputs, lowering.nodes, outputs)

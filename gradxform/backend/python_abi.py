@@ -38,6 +38,7 @@ FUNCTIONS: dict[str, str] = {
     "PyObject_CallFunction": "ptr (ptr, ptr, ...)",
     "PyErr_Clear": "void ()",
     "PyErr_NoMemory": "ptr ()",
+    "PyErr_Occurred": "ptr ()",
     "PyEval_SaveThread": "ptr ()",
     "PyEval_RestoreThread": "void (ptr)",
     "PyMem_RawMalloc": "ptr (i64)",

@@ -46,13 +46,12 @@ def partition(nodes: Sequence[Node], bound: Mapping[Symbol, Expression]) -> list
     """Group ``nodes`` (in dependence order) for one level; axes in ``bound`` are fixed by outer loops."""
     groups: list[Group] = []
     group_of: dict[Var, int] = {}
-    node_of = {node.var: node for node in nodes}
+    node_of = {var: node for node in nodes for var in node.results}
     sharing: dict[tuple[Var, int], int] = {}
     for node in nodes:
         remaining = [a for a in node.loop_axes if a not in bound]
         producers = {load.buffer: None for load in node.reads if load.buffer in group_of}
-        if node.base is not None and node.base in group_of:
-            producers[node.base] = None
+        producers.update({var: None for var in (*node.after, *(base for _, base in node.bases)) if var in group_of})
         latest = max((group_of[var] for var in producers), default=-1)
         if not remaining:
             position = _straight_position(groups, latest)
@@ -64,7 +63,7 @@ def partition(nodes: Sequence[Node], bound: Mapping[Symbol, Expression]) -> list
                 for place, part in enumerate(load.index):
                     if part is axis:
                         sharing[load.buffer, place] = position
-        group_of[node.var] = position
+        group_of.update(dict.fromkeys(node.results, position))
     return groups
 
 
@@ -111,7 +110,7 @@ def _pointwise(
 ) -> bool:
     """Whether ``node`` reads its producers in that group only at its own index along the shared axis."""
     group = groups[position]
-    if node.base is not None and group_of.get(node.base) == position:
+    if any(group_of.get(var) == position for var in (*node.after, *(base for _, base in node.bases))):
         return False
     for load in node.reads:
         if group_of.get(load.buffer) != position:

@@ -15,7 +15,7 @@ from itertools import count, pairwise
 from gradxform.backend.split import weight
 from gradxform.dtypes import int64
 from gradxform.loopir.expression import Apply, Expression, Load, Symbol, axis, index_add, integer, known
-from gradxform.loopir.loops import Accumulate, For, Kernel, Let, Nest, Part, Statement, Store
+from gradxform.loopir.loops import For, Kernel, Nest, Statement, bodies, operands, with_bodies
 from gradxform.loopir.rewriting import renamed
 
 #: A loop is cut into at most this many pieces, of together at most so many statements.
@@ -39,13 +39,10 @@ def _inside(statements: tuple[Statement, ...], numbers: count[int]) -> tuple[Sta
     result: list[Statement] = []
     changed = False
     for statement in statements:
-        pieces: Sequence[Statement] = (statement,)
-        if isinstance(statement, For):
-            body = _inside(statement.body, numbers)
-            if body is not statement.body:
-                pieces = (replace(statement, body=body),)
-            elif not any(isinstance(s, (For, Part)) for s in body):
-                pieces = _pieces(statement, numbers)
+        new = with_bodies(statement, [_inside(body, numbers) for body in bodies(statement)])
+        pieces: Sequence[Statement] = (new,)
+        if isinstance(new, For) and not any(map(bodies, new.body)):
+            pieces = _pieces(new, numbers)
         changed = changed or pieces[0] is not statement
         result += pieces
     return tuple(result) if changed else statements
@@ -79,8 +76,8 @@ def _breaks(loop: For) -> set[int]:
     """The values of the loop's symbol at which a guard in its body changes."""
     found: set[int] = set()
     for statement in loop.body:
-        if isinstance(statement, (Let, Store, Accumulate)):
-            _guards(statement.value, loop.symbol, found, set())
+        for part in operands(statement):
+            _guards(part, loop.symbol, found, set())
     return found
 
 

@@ -28,7 +28,22 @@ from gradxform.loopir.expression import (
     known,
     substitute,
 )
-from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Nest, Part, Statement, Store
+from gradxform.loopir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    Kernel,
+    Let,
+    Nest,
+    Part,
+    Statement,
+    Store,
+    While,
+    bodies,
+    operands,
+    with_bodies,
+    with_operands,
+)
 
 #: Statements per part, and from how many on a body is split.
 PART_STATEMENTS = 300
@@ -48,7 +63,7 @@ def split_kernel(kernel: Kernel) -> Kernel:
 
 def weight(statements: Sequence[Statement]) -> int:
     """How many statements there are, inner ones included."""
-    return sum(1 + (weight(s.body) if isinstance(s, (For, Part)) else 0) for s in statements)
+    return sum(1 + sum(map(weight, bodies(s))) for s in statements)
 
 
 def _split_nest(nest: Nest, numbers: count[int]) -> Nest:
@@ -63,15 +78,18 @@ def _split(statements: Sequence[Statement], numbers: count[int], buffers: list[B
     """Split what is long in a list of statements that runs as a whole."""
     inner: list[Statement] = []
     for statement in statements:
+        private = None
         if isinstance(statement, For) and weight(statement.body) > SPLIT_STATEMENTS:
             private = _private(statement)
-            if private is not None:
-                inner += _blocked(statement, private, numbers, buffers)
-            else:
-                inner.append(replace(statement, body=tuple(_split(statement.body, numbers, buffers))))
+        if private is not None:
+            assert isinstance(statement, For)
+            inner += _blocked(statement, private, numbers, buffers)
         else:
-            inner.append(statement)
-    if sum(not isinstance(s, For) for s in inner) <= SPLIT_STATEMENTS:
+            # The condition of a While sees what its head binds, so that stays in one piece.
+            parts = [body if (isinstance(statement, While) and body is statement.head) or weight(body) <= SPLIT_STATEMENTS
+                     else tuple(_split(body, numbers, buffers)) for body in bodies(statement)]
+            inner.append(with_bodies(statement, parts))
+    if sum(not bodies(s) for s in inner) <= SPLIT_STATEMENTS:
         return inner
     groups = _groups(inner)
     crossing = _crossing(groups)
@@ -116,7 +134,7 @@ def _private(loop: For) -> list[Buffer] | None:
     values from one iteration to the next. What is only accumulated may be shared, and elements indexed by the loop's
     own symbol belong to one iteration anyway.
     """
-    if loop.ordered or any(isinstance(s, (For, Part)) for s in loop.body):
+    if loop.ordered or any(map(bodies, loop.body)):
         return None
     places: dict[Buffer, set[int]] = {}
     carried: set[Buffer] = set()
@@ -149,11 +167,7 @@ def _private(loop: For) -> list[Buffer] | None:
 
 def _loads(statement: Statement) -> Iterator[tuple[Buffer, tuple[Expression, ...]]]:
     """Buffer and index of each load of a statement."""
-    stack: list[Expression] = []
-    if isinstance(statement, Let):
-        stack = [statement.value]
-    elif isinstance(statement, (Store, Accumulate)):
-        stack = [*statement.index, statement.value]
+    stack = list(operands(statement))
     while stack:
         part = stack.pop()
         if isinstance(part, Load):
@@ -177,15 +191,10 @@ def _per_lane(groups: list[list[Statement]], private: Sequence[Buffer], extent: 
         return None
 
     def rewritten(statement: Statement) -> Statement:
-        if isinstance(statement, Let):
-            return replace(statement, value=substitute(statement.value, replaced))
-        if isinstance(statement, (Store, Accumulate)):
-            index = tuple([substitute(i, replaced) for i in statement.index])
-            value = substitute(statement.value, replaced)
-            if statement.buffer in own:
-                return replace(statement, buffer=own[statement.buffer], index=(*index, lane), value=value)
-            return replace(statement, index=index, value=value)
-        return statement
+        new = with_operands(statement, lambda expression: substitute(expression, replaced))
+        if isinstance(new, (Store, Accumulate)) and new.buffer in own:
+            return replace(new, buffer=own[new.buffer], index=(*new.index, lane))
+        return new
 
     return [[rewritten(statement) for statement in group] for group in groups]
 
@@ -222,19 +231,12 @@ def _crossing(groups: Sequence[Sequence[Statement]]) -> list[Symbol]:
 
     def walk(statements: Sequence[Statement], position: int, outermost: bool) -> None:
         for statement in statements:
-            if isinstance(statement, Let):
-                visit(statement.value, position)
-                if outermost:
-                    defined[statement.symbol] = position
-            elif isinstance(statement, (Store, Accumulate)):
-                for part in (*statement.index, statement.value):
-                    visit(part, position)
-            elif isinstance(statement, For):
-                visit(statement.begin, position)
-                visit(statement.end, position)
-                walk(statement.body, position, False)
-            elif isinstance(statement, Part):
-                walk(statement.body, position, False)
+            for part in operands(statement):
+                visit(part, position)
+            if isinstance(statement, Let) and outermost:
+                defined[statement.symbol] = position
+            for body in bodies(statement):
+                walk(body, position, False)
 
     for position, group in enumerate(groups):
         walk(group, position, True)
@@ -278,16 +280,8 @@ def _rewritten(
         return substitute(expression, replace_symbol)
 
     def walk(statement: Statement) -> Statement:
-        if isinstance(statement, Let):
-            return replace(statement, value=rewrite(statement.value))
-        if isinstance(statement, (Store, Accumulate)):
-            return replace(statement, index=tuple(map(rewrite, statement.index)), value=rewrite(statement.value))
-        if isinstance(statement, For):
-            return replace(statement, begin=rewrite(statement.begin), end=rewrite(statement.end),
-                           body=tuple([walk(s) for s in statement.body]))
-        if isinstance(statement, Part):
-            return replace(statement, body=tuple([walk(s) for s in statement.body]))
-        return statement
+        new = with_operands(statement, rewrite)
+        return with_bodies(new, [tuple([walk(s) for s in body]) for body in bodies(new)])
 
     for statement in group:
         # Loads of crossing values are appended by `rewrite` before the statement that needs them.

@@ -11,8 +11,8 @@ from gradxform.backend.careful import cell_address
 
 @cache
 def symbol_address(symbol: str) -> int:
-    """The address of ``gx.blas.NAME`` (SciPy's), ``gx.c.NAME`` (the C library's), ``gx.parallel`` (the pool's) or of the
-    cell ``gx.careful.NAME.DTYPE``.
+    """The address of ``gx.blas.NAME`` (SciPy's), ``gx.c.NAME`` (the C library's), ``gx.python.NAME`` (CPython's),
+    ``gx.parallel`` (the pool's) or of the cell ``gx.careful.NAME.DTYPE``.
     """
     if symbol == "gx.parallel":
         from gradxform.backend.threads import parallel_address
@@ -23,7 +23,8 @@ def symbol_address(symbol: str) -> int:
         return cell_address(name)
     if kind == "blas":
         return _published("scipy.linalg.cython_blas", name)
-    return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
+    library = ctypes.pythonapi if kind == "python" else ctypes.CDLL(None)
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
 def _published(module: str, name: str) -> int:

@@ -14,7 +14,7 @@ from itertools import count
 
 from gradxform.backend.split import weight
 from gradxform.loopir.expression import integer, known
-from gradxform.loopir.loops import For, Kernel, Nest, Part, Statement
+from gradxform.loopir.loops import For, Kernel, Nest, Statement, While, bodies, with_bodies
 from gradxform.loopir.rewriting import renamed
 
 #: A loop of fewer iterations is unrolled: it would not fill a vector of float64.
@@ -31,22 +31,26 @@ def unroll_kernel(kernel: Kernel) -> Kernel:
 
 
 def _nest(nest: Nest, numbers: count[int]) -> Nest:
-    body = _inside(nest.body, numbers, within_loop=nest.chunk is not None)
+    # Around a loop that is run in order even the small arrays of its state must be scalars, to stay in registers.
+    within_loop = nest.chunk is not None or _in_order(nest.body)
+    body = _inside(nest.body, numbers, within_loop)
     return nest if body is nest.body else replace(nest, body=body)
+
+
+def _in_order(statements: tuple[Statement, ...]) -> bool:
+    return any(isinstance(s, While) or (isinstance(s, For) and s.ordered) or any(map(_in_order, bodies(s)))
+               for s in statements)
 
 
 def _inside(statements: tuple[Statement, ...], numbers: count[int], within_loop: bool) -> tuple[Statement, ...]:
     result: list[Statement] = []
     changed = False
     for statement in statements:
-        if not isinstance(statement, For):
-            result.append(statement)
-            continue
-        body = _inside(statement.body, numbers, within_loop=True)
-        loop = statement if body is statement.body else replace(statement, body=body)
-        unrolled = _unrolled(loop, numbers) if within_loop else None
-        changed = changed or loop is not statement or unrolled is not None
-        result += [loop] if unrolled is None else unrolled
+        looping = within_loop or isinstance(statement, (For, While))
+        new = with_bodies(statement, [_inside(body, numbers, looping) for body in bodies(statement)])
+        unrolled = _unrolled(new, numbers) if isinstance(new, For) and within_loop else None
+        changed = changed or new is not statement or unrolled is not None
+        result += [new] if unrolled is None else unrolled
     return tuple(result) if changed else statements
 
 
@@ -54,6 +58,6 @@ def _unrolled(loop: For, numbers: count[int]) -> list[Statement] | None:
     begin, end = known(loop.begin), known(loop.end)
     if begin is None or end is None or end - begin >= VECTOR_EXTENT:
         return None
-    if any(isinstance(s, (For, Part)) for s in loop.body) or weight(loop.body) * (end - begin) > UNROLLED_STATEMENTS:
+    if any(map(bodies, loop.body)) or weight(loop.body) * (end - begin) > UNROLLED_STATEMENTS:
         return None
     return [copy for i in range(begin, end) for copy in renamed(loop.body, {loop.symbol: integer(i)}, f"u{next(numbers)}")]

@@ -18,7 +18,8 @@ def _interpret(program: Program, arguments: Sequence[Any]) -> list[Any]:
         values[var] = np.asarray(argument, dtype=type_of(argument).dtype)
     for equation in program.equations:
         operands = [x.value if isinstance(x, Literal) else values[x] for x in equation.inputs]
-        values.update(zip(equation.outputs, evaluate(equation.operation, operands, dict(equation.params)), strict=True))
+        results = evaluate(equation.operation, operands, dict(equation.params), equation.source)
+        values.update(zip(equation.outputs, results, strict=True))
     return [fresh(x.value if isinstance(x, Literal) else values[x], arguments) for x in program.outputs]
 
 

@@ -4,13 +4,15 @@ The conventions (``x`` are operands as traced values or arrays, ``t`` tangents, 
 
     type      (*ArrayType, **params) -> ArrayType                      a tuple of them if ``multiple``
     evaluate  (*ndarray, **params) -> ndarray                          the NumPy reference
-    jvp       (primals, tangents, outputs, **params) -> tangents       None stands for a zero tangent, both ways
+    jvp       (primals, tangents, output, **params) -> tangent         None stands for a zero tangent, both ways
     transpose (ct, operands, **params) -> cotangents                   one per operand; linear operands come as
                                                                        Undefined, None stands for zero
     batch     (operands, batched, size, **params) -> (outputs, batched) batch axes are always axis 0
     lower     (operands, result_type, **params) -> Lowered             see loopir.lowering
 
-For a primitive with one result, ``outputs``, ``tangents`` out, ``ct`` and batch outputs are that one value, not a tuple.
+``ct`` and batch outputs of a primitive with one result are that one value, not a tuple. A primitive with ``multiple``
+results holds programs, whose values and tangents are best computed together: there the rule is
+``jvp(primals, tangents, **params) -> (outputs, tangents)`` and stands in the place of the equation.
 """
 
 from __future__ import annotations

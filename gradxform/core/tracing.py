@@ -17,11 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from gradxform.config import config
+from gradxform.core.nans import check_nans
 from gradxform.core.primitive import Primitive
 from gradxform.core.source import user_line, user_source
 from gradxform.dtypes import canonical, python_scalar_dtype
 from gradxform.errors import ArgumentTypeError, ConcretizationError, GradxformError, LeakedTracerError
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Source, Var
+from gradxform.ir.callback import has_effect
 
 
 class _State(threading.local):
@@ -160,14 +163,15 @@ class Builder:
                 stack.pop()
                 continue
             found = self._defining.get(var)
-            if found is None:
-                return None
+            if found is None or has_effect(found):
+                return None  # what has an effect happens when the program is run, once
             missing = [x for x in found.inputs if isinstance(x, Var) and not self._has_value(x)]
             if missing:
                 stack.extend(missing)
                 continue
             operands = [x.value if isinstance(x, Literal) else self.known[x] for x in found.inputs]
-            self.known.update(zip(found.outputs, evaluate(found.operation, operands, dict(found.params)), strict=True))
+            self.known.update(zip(found.outputs, evaluate(found.operation, operands, dict(found.params), found.source),
+                                  strict=True))
             stack.pop()
         return self.known[atom]
 
@@ -244,11 +248,19 @@ def dtype_of(value: Any) -> Any:
     return type_of(value).dtype
 
 
-def evaluate(primitive: Primitive, operands: Sequence[Any], params: dict[str, Any]) -> tuple[Any, ...]:
-    """The results of a primitive on NumPy arrays. Floating-point warnings are NumPy's own and stay off here."""
+def evaluate(
+    primitive: Primitive, operands: Sequence[Any], params: dict[str, Any], source: Source | None = None
+) -> tuple[Any, ...]:
+    """The results of a primitive on NumPy arrays. Floating-point warnings are NumPy's own and stay off here.
+
+    ``source`` is the user's line, for the search for NaN, if it is not that of the caller.
+    """
     with np.errstate(all="ignore"):
         result = primitive.evaluate(*operands, **params)
-    return tuple(result) if primitive.multiple else (result,)
+    results = tuple(result) if primitive.multiple else (result,)
+    if config.debug_nans:
+        check_nans(primitive, operands, params, results, source)
+    return results
 
 
 def fresh(value: Any, arguments: Sequence[Any]) -> Any:

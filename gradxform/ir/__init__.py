@@ -1,10 +1,11 @@
 """The program: a small SSA language of array equations. Data only; see the modules."""
 
+from gradxform.ir.callback import Callback, callbacks
 from gradxform.ir.checker import check
 from gradxform.ir.infix import infix
 from gradxform.ir.printer import print_program
-from gradxform.ir.program import Atom, Equation, Literal, Operation, Program, Source, Var
+from gradxform.ir.program import Atom, Equation, Literal, Opaque, Operation, Program, Source, Var
 from gradxform.ir.types import ArrayType
 
-__all__ = ["ArrayType", "Atom", "Equation", "Literal", "Operation", "Program", "Source", "Var", "check", "infix",
-           "print_program"]
+__all__ = ["ArrayType", "Atom", "Callback", "Equation", "Literal", "Opaque", "Operation", "Program", "Source", "Var",
+           "callbacks", "check", "infix", "print_program"]

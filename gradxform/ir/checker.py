@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from gradxform.errors import CheckError
+from gradxform.ir.callback import Callback
 from gradxform.ir.printer import Names, equation_text
-from gradxform.ir.program import Atom, Equation, Literal, Program, Var
+from gradxform.ir.program import Atom, Equation, Literal, Opaque, Program, Var
 
 
 def check(program: Program, where: str = "program") -> Program:
@@ -63,7 +64,7 @@ def _check_atom(atom: Atom, defined: dict[Var, None], where: str) -> None:
 def _is_param(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_param, value))
-    return value is None or isinstance(value, (bool, int, float, str, np.dtype, Program))
+    return value is None or isinstance(value, (bool, int, float, str, np.dtype, Program, Callback, Opaque))
 
 
 def _error(equation: Equation, where: str, message: str) -> CheckError:

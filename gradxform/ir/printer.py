@@ -62,7 +62,8 @@ def equation_text(equation: Equation, names: Names) -> str:
     params = ""
     if equation.params:
         params = "[" + " ".join(f"{name}={param_text(value)}" for name, value in equation.params) + "]"
-    return f"{outputs} = {equation.operation.name}{params} {inputs}".rstrip()
+    application = f"{equation.operation.name}{params} {inputs}".rstrip()
+    return f"{outputs} = {application}" if outputs else application
 
 
 def print_program(program: Program, sources: bool = False) -> str:

@@ -7,7 +7,8 @@ The grammar:
     Atom     ::= Var | Literal
 
 Everything is frozen; equations stand in the order in which they were traced, each variable is defined once and
-before its use. A parameter is an int, bool, float, str, dtype, None, a Program, or a tuple of parameters.
+before its use. A parameter is an int, bool, float, str, dtype, None, a Program, a Callback, an
+Opaque, or a tuple of parameters.
 """
 
 from __future__ import annotations
@@ -28,6 +29,21 @@ class Operation(Protocol):
     def name(self) -> str: ...
 
     def result_types(self, operands: tuple[ArrayType, ...], params: dict[str, Param]) -> tuple[ArrayType, ...]: ...
+
+
+class Opaque:
+    """A parameter that programs hold and do not look into, such as the rules that a user gave for a function.
+
+    It is printed as ``label``, which must tell everything on which the values of the equation depend.
+    """
+
+    __slots__ = ("label",)
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def __repr__(self) -> str:
+        return self.label
 
 
 @dataclass(frozen=True, slots=True)

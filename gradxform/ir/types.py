@@ -12,6 +12,9 @@ from gradxform.dtypes import SHORT_NAMES, DType
 class ArrayType:
     """dtype, shape and whether the value promotes weakly, as a Python scalar does.
 
+    A leading extent of -1 marks a *tape*: what a loop records in each of its iterations, whose number is known only
+    when it has run. Only loops give and take tapes.
+
     >>> import numpy as np
     >>> print(ArrayType(np.dtype("float64"), (3, 4)))
     f64[3,4]
@@ -26,6 +29,10 @@ class ArrayType:
         return len(self.shape)
 
     @property
+    def is_tape(self) -> bool:
+        return bool(self.shape) and self.shape[0] < 0
+
+    @property
     def size(self) -> int:
         # Python integers: the product of a huge shape must not wrap.
         return prod(self.shape)
@@ -37,4 +44,5 @@ class ArrayType:
         return ArrayType(self.dtype, shape)
 
     def __str__(self) -> str:
-        return f"{SHORT_NAMES.get(self.dtype, str(self.dtype))}[{','.join(map(str, self.shape))}]{'*' if self.weak else ''}"
+        extents = ",".join(["?" if extent < 0 else str(extent) for extent in self.shape])
+        return f"{SHORT_NAMES.get(self.dtype, str(self.dtype))}[{extents}]{'*' if self.weak else ''}"

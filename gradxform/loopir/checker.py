@@ -6,7 +6,20 @@ from collections.abc import Sequence
 
 from gradxform.errors import CheckError
 from gradxform.loopir.expression import Apply, Constant, Expression, Load, Symbol
-from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Multiply, Part, Statement, Store
+from gradxform.loopir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    If,
+    Kernel,
+    Let,
+    Multiply,
+    Part,
+    Reserve,
+    Statement,
+    Store,
+    While,
+)
 
 
 def check_kernel(kernel: Kernel) -> Kernel:
@@ -18,7 +31,7 @@ def check_kernel(kernel: Kernel) -> Kernel:
     return kernel
 
 
-def _statements(statements: Sequence[Statement], bound: set[Symbol], buffers: set[Buffer]) -> None:
+def _statements(statements: Sequence[Statement], bound: set[Symbol], buffers: set[Buffer]) -> set[Symbol]:
     bound = set(bound)
     for statement in statements:
         if isinstance(statement, Let):
@@ -38,10 +51,28 @@ def _statements(statements: Sequence[Statement], bound: set[Symbol], buffers: se
             _statements(statement.body, bound | {statement.symbol}, buffers)
         elif isinstance(statement, Part):
             _statements(statement.body, bound, buffers)
+        elif isinstance(statement, While):
+            inside = _statements(statement.head, bound, buffers)
+            _condition(statement.condition, inside, buffers)
+            _statements(statement.body, inside, buffers)
+        elif isinstance(statement, If):
+            _condition(statement.condition, bound, buffers)
+            _statements(statement.then, bound, buffers)
+            _statements(statement.otherwise, bound, buffers)
+        elif isinstance(statement, Reserve):
+            _require(statement.buffer.space == "tape" and statement.buffer in buffers, "only declared tapes grow")
+            _expression(statement.position, bound, buffers)
         elif isinstance(statement, Multiply):
             for matrix in (statement.result, statement.left, statement.right):
                 _require(matrix.buffer in buffers, f"buffer {matrix.buffer.name} is not declared")
+                _expression(matrix.offset, bound, buffers)
             _require(statement.result.buffer.space != "input", "a matrix product writes to an input")
+    return bound
+
+
+def _condition(condition: Expression, bound: set[Symbol], buffers: set[Buffer]) -> None:
+    _expression(condition, bound, buffers)
+    _require(condition.dtype.kind == "b", "a condition is not boolean")
 
 
 def _access(buffer: Buffer, index: Sequence[Expression], bound: set[Symbol], buffers: set[Buffer]) -> None:

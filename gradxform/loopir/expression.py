@@ -244,6 +244,36 @@ def substitute(expression: Expression, replace: Callable[[Expression], Expressio
     return expression
 
 
+def normal(expression: Expression) -> Expression:
+    """``expression`` with its index arithmetic in normal form, and what ranges decide decided.
+
+    >>> i = axis("i", 3)
+    >>> normal(Apply("select", (Apply("less", (i, ZERO), bool_), Apply("add", (i, integer(3)), int64), i), int64)) is i
+    True
+    """
+    if not isinstance(expression, Apply):
+        return expression
+    return rebuild(expression, tuple([normal(operand) for operand in expression.operands]))
+
+
+def _decided(operation: str, operands: tuple[Expression, ...]) -> Expression | None:
+    """Comparisons of indices by way of the three that `compare` knows, choices by a known condition; else None."""
+    if operation == "select" and operands[0] in (TRUE, FALSE):
+        return operands[1 if operands[0] is TRUE else 2]
+    if operation == "logical_not" and operands[0] in (TRUE, FALSE):
+        return FALSE if operands[0] is TRUE else TRUE
+    if len(operands) != 2 or operands[0].dtype != int64:
+        return None
+    left, right = operands
+    if operation in ("less", "greater_equal", "equal"):
+        return compare(operation, left, right)
+    if operation in ("greater", "less_equal"):
+        return compare("less" if operation == "greater" else "greater_equal", right, left)
+    if operation == "not_equal":
+        return _decided("logical_not", (compare("equal", left, right),))
+    return None
+
+
 def rebuild(expression: Apply, operands: tuple[Expression, ...]) -> Expression:
     """``expression`` with other operands, through the normalising constructors."""
     operation = expression.operation
@@ -252,18 +282,21 @@ def rebuild(expression: Apply, operands: tuple[Expression, ...]) -> Expression:
         if operation == "add":
             return index_add(left, right)
         factor = known(right)
+        if operation == "mul" and factor is None and known(left) is not None:
+            left, right, factor = right, left, known(left)
         if factor is not None and operation == "mul":
             return index_mul(left, factor)
         bounds = index_range(left)
         if factor is not None and factor > 0 and bounds is not None and bounds[0] >= 0 and operation != "mul":
             return index_divmod(left, factor)[operation == "remainder"]
-    elif operation in ("less", "greater_equal", "equal") and operands[0].dtype == int64:
-        return compare(operation, operands[0], operands[1])
+    elif expression.dtype == int64 and operation == "sub":
+        return index_add(operands[0], index_mul(operands[1], -1))
     elif operation == "logical_and" and expression.dtype == bool_:
         return conjunction(operands)
     elif operation == "guard":
         return guard(operands[0], operands[1], operands[2])
-    return Apply(operation, operands, expression.dtype)
+    decided = _decided(operation, operands)
+    return decided if decided is not None else Apply(operation, operands, expression.dtype)
 
 
 def loads(expression: Expression) -> list[Load]:
@@ -274,6 +307,21 @@ def loads(expression: Expression) -> list[Load]:
         part = stack.pop()
         if isinstance(part, Load):
             found.append(part)
+            stack.extend(part.index)
+        elif isinstance(part, Apply):
+            stack.extend(part.operands)
+    return found
+
+
+def symbols(expression: Expression) -> list[Symbol]:
+    """All symbols in ``expression``, those inside the indices of loads included."""
+    found: list[Symbol] = []
+    stack: list[Expression] = [expression]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Symbol):
+            found.append(part)
+        elif isinstance(part, Load):
             stack.extend(part.index)
         elif isinstance(part, Apply):
             stack.extend(part.operands)

@@ -9,7 +9,20 @@ import numpy as np
 
 from gradxform.errors import IndexRangeError
 from gradxform.loopir.expression import Constant, Expression, Load, Symbol
-from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Part, Statement, Store
+from gradxform.loopir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    If,
+    Kernel,
+    Let,
+    Matrix,
+    Part,
+    Reserve,
+    Statement,
+    Store,
+    While,
+)
 from gradxform.loopir.operations import evaluate_operation
 
 
@@ -32,7 +45,7 @@ def interpret(kernel: Kernel, inputs: Sequence[Any]) -> list[Any]:
 def _poisoned(buffer: Buffer) -> Any:
     """Fresh memory filled with a value that shows in results if it is read before it is written."""
     fill = np.nan if buffer.dtype.kind == "f" else True if buffer.dtype.kind == "b" else np.iinfo(buffer.dtype).max
-    return np.full(buffer.shape, fill, buffer.dtype)
+    return np.full([max(extent, 0) for extent in buffer.shape], fill, buffer.dtype)
 
 
 def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: dict[Buffer, Any]) -> None:
@@ -56,15 +69,28 @@ def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: di
                 _run(statement.body, symbols, memory)
         elif isinstance(statement, Part):
             _run(statement.body, dict(symbols), memory)
+        elif isinstance(statement, While):
+            _run(statement.head, symbols, memory)
+            while _value(statement.condition, symbols, memory):
+                _run(statement.body, symbols, memory)
+                _run(statement.head, symbols, memory)
+        elif isinstance(statement, If):
+            chosen = statement.then if _value(statement.condition, symbols, memory) else statement.otherwise
+            _run(chosen, dict(symbols), memory)
+        elif isinstance(statement, Reserve):
+            tape, position = memory[statement.buffer], int(_value(statement.position, symbols, memory))
+            if position >= len(tape):
+                memory[statement.buffer] = np.concatenate([tape, np.empty((position + 1, *tape.shape[1:]), tape.dtype)])
         else:
+            at = [int(_value(m.offset, symbols, memory)) for m in (statement.left, statement.right, statement.result)]
             for b in range(statement.batch):
-                left = _matrix(statement.left, memory, b, statement.rows, statement.inner)
-                right = _matrix(statement.right, memory, b, statement.inner, statement.columns)
-                _matrix(statement.result, memory, b, statement.rows, statement.columns)[...] = left @ right
+                left = _matrix(statement.left, at[0], memory, b, statement.rows, statement.inner)
+                right = _matrix(statement.right, at[1], memory, b, statement.inner, statement.columns)
+                _matrix(statement.result, at[2], memory, b, statement.rows, statement.columns)[...] = left @ right
 
 
-def _matrix(matrix: Matrix, memory: dict[Buffer, Any], batch: int, rows: int, columns: int) -> Any:
-    flat = memory[matrix.buffer].reshape(-1)[matrix.offset + batch * matrix.batch_stride:]
+def _matrix(matrix: Matrix, offset: int, memory: dict[Buffer, Any], batch: int, rows: int, columns: int) -> Any:
+    flat = memory[matrix.buffer].reshape(-1)[offset + batch * matrix.batch_stride:]
     item = flat.itemsize
     return np.lib.stride_tricks.as_strided(
         flat, (rows, columns), (matrix.row_stride * item, matrix.column_stride * item))

@@ -6,28 +6,36 @@
                 | Store buffer[Index] = Expression
                 | Accumulate buffer[Index] operation= Expression
                 | For symbol in begin .. end { Statement* }
+                | While { Statement* } condition { Statement* }
+                | If condition { Statement* } { Statement* }
+                | Reserve tape[position]                              room for an element of a tape
                 | Multiply                                            a matrix product by BLAS
-              | Part { Statement* }                                 a function of its own
-    Buffer    ::= input | output | arena | local                     C-contiguous; a local one belongs to one nest
+                | Part { Statement* }                                 a function of its own
+    Buffer    ::= input | output | arena | local | tape              C-contiguous; a local one belongs to one nest
 
-Loads are expressions whose buffer is a Buffer. Everything is frozen.
+Loads are expressions whose buffer is a Buffer. Everything is frozen. Passes over statements need not name them all:
+`bodies` and `operands` say what a statement holds, `with_bodies` and `with_operands` put other things in their places.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal
 
 from gradxform.dtypes import DType
 from gradxform.loopir.expression import Expression, Index, Symbol
 
-Space = Literal["input", "output", "arena", "local"]
+Space = Literal["input", "output", "arena", "local", "tape"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Buffer:
-    """Contiguous memory of ``shape``. ``number`` is the position among the kernel's inputs or outputs."""
+    """Contiguous memory of ``shape``. ``number`` is the position among the kernel's inputs or outputs.
+
+    A tape grows while the kernel runs; its leading extent is -1.
+    """
 
     name: str
     dtype: DType
@@ -78,13 +86,17 @@ class Accumulate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class For:
-    """``ordered`` loops must run in increasing order with no reassociation across iterations."""
+    """``ordered`` loops must run in increasing order with no reassociation across iterations.
+
+    ``work`` is set on long ones: the estimate of one iteration in nanoseconds, see While.
+    """
 
     symbol: Symbol
     begin: Expression
     end: Expression
     body: tuple[Statement, ...]
     ordered: bool = False
+    work: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +104,7 @@ class Matrix:
     """A matrix within a buffer: element (i, j) of batch b lies at offset + b*batch_stride + i*row + j*column."""
 
     buffer: Buffer
-    offset: int
+    offset: Expression
     batch_stride: int
     row_stride: int
     column_stride: int
@@ -118,7 +130,102 @@ class Part:
     body: tuple[Statement, ...]
 
 
-Statement = Let | Store | Accumulate | For | Multiply | Part
+@dataclass(frozen=True, slots=True, eq=False)
+class While:
+    """Runs ``head`` and then, as long as ``condition`` holds, ``body`` and ``head`` again.
+
+    The condition and the body see what the head binds. ``work`` is the estimate of one iteration in nanoseconds: it says
+    how often to look whether the user wants to interrupt.
+    """
+
+    head: tuple[Statement, ...]
+    condition: Expression
+    body: tuple[Statement, ...]
+    work: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class If:
+    condition: Expression
+    then: tuple[Statement, ...]
+    otherwise: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reserve:
+    """Makes room in ``buffer``, a tape, for the element at ``position``; those before it keep their values."""
+
+    buffer: Buffer
+    position: Expression
+
+
+Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Part
+
+
+def bodies(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
+    """The sequences of statements that a statement holds, in the order in which they run."""
+    if isinstance(statement, (For, Part)):
+        return (statement.body,)
+    if isinstance(statement, While):
+        return statement.head, statement.body
+    if isinstance(statement, If):
+        return statement.then, statement.otherwise
+    return ()
+
+
+def with_bodies(statement: Statement, inner: Sequence[tuple[Statement, ...]]) -> Statement:
+    """``statement`` with other statements inside; the same object if they are the same objects."""
+    if all(new is old for new, old in zip(inner, bodies(statement), strict=True)):
+        return statement
+    if isinstance(statement, (For, Part)):
+        return replace(statement, body=inner[0])
+    if isinstance(statement, While):
+        return replace(statement, head=inner[0], body=inner[1])
+    assert isinstance(statement, If)
+    return replace(statement, then=inner[0], otherwise=inner[1])
+
+
+def operands(statement: Statement) -> tuple[Expression, ...]:
+    """The expressions of a statement itself, not of those inside it."""
+    if isinstance(statement, Let):
+        return (statement.value,)
+    if isinstance(statement, (Store, Accumulate)):
+        return *statement.index, statement.value
+    if isinstance(statement, For):
+        return statement.begin, statement.end
+    if isinstance(statement, (While, If)):
+        return (statement.condition,)
+    if isinstance(statement, Reserve):
+        return (statement.position,)
+    if isinstance(statement, Multiply):
+        return tuple([matrix.offset for matrix in (statement.left, statement.right, statement.result)])
+    return ()
+
+
+def with_operands(statement: Statement, rewrite: Callable[[Expression], Expression]) -> Statement:
+    """``statement`` with its own expressions rewritten."""
+    if isinstance(statement, Let):
+        return replace(statement, value=rewrite(statement.value))
+    if isinstance(statement, (Store, Accumulate)):
+        return replace(statement, index=tuple(map(rewrite, statement.index)), value=rewrite(statement.value))
+    if isinstance(statement, For):
+        return replace(statement, begin=rewrite(statement.begin), end=rewrite(statement.end))
+    if isinstance(statement, (While, If)):
+        return replace(statement, condition=rewrite(statement.condition))
+    if isinstance(statement, Reserve):
+        return replace(statement, position=rewrite(statement.position))
+    if isinstance(statement, Multiply):
+        left, right, result = (replace(matrix, offset=rewrite(matrix.offset))
+                               for matrix in (statement.left, statement.right, statement.result))
+        return replace(statement, left=left, right=right, result=result)
+    return statement
+
+
+def written(statement: Statement) -> Buffer | None:
+    """The buffer that a statement itself writes to."""
+    if isinstance(statement, (Store, Accumulate)):
+        return statement.buffer
+    return statement.result.buffer if isinstance(statement, Multiply) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

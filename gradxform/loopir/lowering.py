@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gradxform.ir import ArrayType
+from gradxform.ir import ArrayType, Program
 from gradxform.loopir.expression import Apply, Expression, Index
 
 
@@ -100,7 +100,43 @@ class Expands:
     build: Callable[..., Any]
 
 
-Lowered = View | Map | Reduction | Cumulative | Scatter | Contraction | Expands
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeat:
+    """A scan: ``body`` takes constants, carries and elements of xs, and gives carries and elements of ys.
+
+    ``length`` is -1 if the first operand is the number of iterations; xs and ys are then tapes.
+    """
+
+    body: Program
+    constants: int
+    carries: int
+    length: int
+    reverse: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class While:
+    """``body`` runs as long as ``condition`` holds.
+
+    ``condition`` takes its own constants and the carries, ``body`` its own constants and the carries. If ``recorded``,
+    further outputs of the body are elements of tapes, and the results are carries, number of iterations, tapes.
+    """
+
+    condition: Program
+    body: Program
+    condition_constants: int
+    body_constants: int
+    recorded: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """The first operand, limited to range(len(branches)), chooses the program that is run on the others."""
+
+    branches: tuple[Program, ...]
+
+
+Lowered = View | Map | Reduction | Cumulative | Scatter | Contraction | Expands | Repeat | While | Branch
 
 
 def elementwise(operation: str) -> Callable[..., Map]:

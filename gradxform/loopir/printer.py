@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradxform.dtypes import SHORT_NAMES
 from gradxform.loopir.expression import Constant, Expression, Index, Load, Symbol
-from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Matrix, Part, Statement, Store
+from gradxform.loopir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    If,
+    Kernel,
+    Let,
+    Matrix,
+    Part,
+    Reserve,
+    Statement,
+    Store,
+    While,
+)
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "greater_equal": ">=", "equal": "==",
           "floor_divide": "//", "remainder": "%", "logical_and": "and", "greater": ">", "less_equal": "<="}
@@ -35,11 +50,12 @@ def index_text(index: Index) -> str:
 
 
 def buffer_text(buffer: Buffer) -> str:
-    return f"{buffer.name}:{SHORT_NAMES[buffer.dtype]}[{','.join(map(str, buffer.shape))}]"
+    extents = ",".join(["?" if extent < 0 else str(extent) for extent in buffer.shape])
+    return f"{buffer.name}:{SHORT_NAMES[buffer.dtype]}[{extents}]"
 
 
 def _matrix(matrix: Matrix) -> str:
-    return f"{matrix.buffer.name}(offset {matrix.offset}, strides {matrix.row_stride}, {matrix.column_stride})"
+    return f"{matrix.buffer.name}(offset {expression_text(matrix.offset)}, strides {matrix.row_stride}, {matrix.column_stride})"
 
 
 def _lines(statement: Statement, indent: str) -> list[str]:
@@ -54,18 +70,33 @@ def _lines(statement: Statement, indent: str) -> list[str]:
         order = " in order" if statement.ordered else ""
         head = (f"{indent}for {statement.symbol.name} in {expression_text(statement.begin)} .. "
                 f"{expression_text(statement.end)}{order}:")
-        return [head, *(line for inner in statement.body for line in _lines(inner, indent + "    "))]
+        return [head, *_block(statement.body, indent)]
     if isinstance(statement, Part):
-        return [f"{indent}part:", *(line for inner in statement.body for line in _lines(inner, indent + "    "))]
+        return [f"{indent}part:", *_block(statement.body, indent)]
+    if isinstance(statement, While):
+        test = expression_text(statement.condition)
+        return [f"{indent}loop:", *_block(statement.head, indent), f"{indent}    while {test}:",
+                *_block(statement.body, indent + "    ")]
+    if isinstance(statement, If):
+        otherwise = [f"{indent}else:", *_block(statement.otherwise, indent)] if statement.otherwise else []
+        return [f"{indent}if {expression_text(statement.condition)}:", *_block(statement.then, indent), *otherwise]
+    if isinstance(statement, Reserve):
+        return [f"{indent}reserve {statement.buffer.name}[{expression_text(statement.position)}]"]
     return [f"{indent}gemm {_matrix(statement.result)} = {_matrix(statement.left)} @ {_matrix(statement.right)}"
             f"  ({statement.batch} x {statement.rows}x{statement.inner}x{statement.columns})"]
+
+
+def _block(statements: Sequence[Statement], indent: str) -> list[str]:
+    return [line for statement in statements for line in _lines(statement, indent + "    ")]
 
 
 def print_kernel(kernel: Kernel) -> str:
     """The kernel: its buffers, then each nest with its loops."""
     lines = [f"kernel({', '.join(map(buffer_text, kernel.inputs))}) -> ({', '.join(map(buffer_text, kernel.outputs))})"]
     for buffer in kernel.temporaries:
-        lines.append(f"  arena {buffer_text(buffer)} at {kernel.offsets.get(buffer.name, 0)}")
+        place = "tape" if buffer.space == "tape" else "arena"
+        where = "" if buffer.space == "tape" else f" at {kernel.offsets.get(buffer.name, 0)}"
+        lines.append(f"  {place} {buffer_text(buffer)}{where}")
     for number, nest in enumerate(kernel.nests):
         head = f"nest {number}:" if not nest.chunks else f"nest {number}: parallel for {nest.chunk.name} in 0 .. {nest.chunks}:"  # type: ignore[union-attr]
         lines.append(f"  {head}  # about {nest.work / 1000:.3g} us")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gradxform.loopir.expression import Expression, Symbol, substitute
-from gradxform.loopir.loops import Accumulate, Let, Statement, Store
+from gradxform.loopir.loops import Let, Statement, with_operands
 
 
 def renamed(statements: Sequence[Statement], values: dict[Symbol, Expression], suffix: str) -> list[Statement]:
@@ -21,12 +21,10 @@ def renamed(statements: Sequence[Statement], values: dict[Symbol, Expression], s
 
     result: list[Statement] = []
     for statement in statements:
-        if isinstance(statement, Let):
-            own = Symbol(f"{statement.symbol.name}.{suffix}", statement.symbol.dtype)
-            result.append(Let(own, rewrite(statement.value)))
-            values[statement.symbol] = own
-        elif isinstance(statement, (Store, Accumulate)):
-            result.append(replace(statement, index=tuple(map(rewrite, statement.index)), value=rewrite(statement.value)))
-        else:
-            result.append(statement)
+        copy = with_operands(statement, rewrite)
+        if isinstance(copy, Let):
+            own = Symbol(f"{copy.symbol.name}.{suffix}", copy.symbol.dtype)
+            values[copy.symbol] = own
+            copy = replace(copy, symbol=own)
+        result.append(copy)
     return result

@@ -14,22 +14,11 @@ import numpy as np
 from gradxform.core import Primitive
 from gradxform.dtypes import DType
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Source, Var
+from gradxform.ir.families import ELEMENTWISE as ELEMENTWISE
 
 Vocabulary = Mapping[str, Primitive]
 Params = tuple[tuple[str, Any], ...]
 Rule = Callable[["Rewriter", tuple[Atom, ...], Params, ArrayType], "Atom | None"]
-
-#: Operations that compute each element from the elements at the same index.
-ELEMENTWISE = frozenset((
-    "add", "sub", "mul", "div", "neg", "square", "reciprocal", "integer_pow", "pow", "sqrt", "cbrt", "rsqrt",
-    "floor_divide", "remainder", "abs", "sign", "copysign", "floor", "ceil", "rint", "trunc", "maximum", "minimum",
-    "clamp",
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
-    "arctan2", "hypot", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "logaddexp", "erf", "erfc", "erfinv",
-    "lgamma", "digamma", "sigmoid", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
-    "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor",
-    "bitwise_not", "left_shift", "right_shift", "isnan", "isinf", "isfinite", "select", "convert",
-))
 
 
 def literal(value: Any, dtype: DType) -> Literal:
@@ -47,7 +36,7 @@ def same_bits(left: Atom, right: Atom) -> bool:
 
 def fold(operation: Primitive, inputs: Sequence[Atom], params: Params, result: ArrayType) -> Literal | None:
     """The literal result of an operation on literals, or None if there is a variable, an axis or a sub-program."""
-    if result.shape or not inputs:
+    if result.shape or not inputs or operation.multiple:
         return None
     for x in inputs:
         if not isinstance(x, Literal):

@@ -6,14 +6,20 @@ from gradxform.linear import add, broadcast, full, reduce_sum, transpose, zeros
 from gradxform.primitives import (
     arithmetic,
     call,
+    callback,
+    cond,
+    constant,
     contraction,
     cumulative,
+    custom,
     elementary,
     indexing,
     logic,
     reductions,
+    scan,
     shape,
     special,
+    while_loop,
 )
 from gradxform.primitives.arithmetic import (
     abs,
@@ -97,7 +103,8 @@ from gradxform.primitives.special import digamma, erf, erfc, erfinv, lgamma, log
 #: Every primitive by name, in a fixed order.
 ROSTER: dict[str, Primitive] = {
     primitive.name: primitive
-    for family in (linear, arithmetic, elementary, special, logic, shape, reductions, cumulative, contraction, indexing, call)
+    for family in (linear, arithmetic, elementary, special, logic, shape, reductions, cumulative, contraction, indexing, call,
+                   callback, scan, while_loop, cond, constant, custom)
     for primitive in family.PRIMITIVES
 }
 

@@ -17,11 +17,14 @@ def _type(*operands: ArrayType, program: Program, name: str) -> tuple[ArrayType,
     return program.output_types
 
 
-def _jvp(primals: Sequence[Any], tangents: Sequence[Any], outputs: Any, *, program: Program, name: str) -> list[Any]:
+def _jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, program: Program, name: str
+) -> tuple[list[Any], list[Any]]:
+    # Values and tangents are recorded here, not as another call: what is linear must be told from what is known.
     pushed, depends = jvp_program(program, [t is not None for t in tangents])
-    results = call(pushed, [*primals, *(t for t in tangents if t is not None)], f"jvp_{name}")
+    results = run(pushed, [*primals, *(t for t in tangents if t is not None)])
     derivatives = iter(results[len(program.outputs):])
-    return [next(derivatives) if flag else None for flag in depends]
+    return results[: len(program.outputs)], [next(derivatives) if flag else None for flag in depends]
 
 
 def _transpose(cts: Sequence[Any], operands: Sequence[Any], *, program: Program, name: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Comparisons, logic, bits, classification of floats, choice and conversion."""
+"""Comparisons, logic, bits, classification of floats and conversion; the choice, `select`, is of the linear kernel."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from gradxform.core import Primitive, bind, type_of
-from gradxform.dtypes import DType, bool_, canonical, check_same
+from gradxform.dtypes import DType, bool_, canonical
 from gradxform.ir import ArrayType
-from gradxform.linear import batch_elementwise, broadcast_like, elementwise_shape
+from gradxform.linear import batch_elementwise
+from gradxform.linear import select as select
 from gradxform.loopir.lowering import View, elementwise
 from gradxform.primitives.rules import (
     ANY,
@@ -19,10 +20,6 @@ from gradxform.primitives.rules import (
     FLOATS,
     INTEGERS,
     binary,
-    check_kind,
-    constant,
-    is_linear,
-    linear_operand,
     no_tangent,
     not_linear,
     same_dtype,
@@ -156,50 +153,6 @@ isnan_p = unary("isnan", isnan, evaluate=np.isnan, tangent=None, kinds=FLOATS, r
 isinf_p = unary("isinf", isinf, evaluate=np.isinf, tangent=None, kinds=FLOATS, result=bool_)
 isfinite_p = unary("isfinite", isfinite, evaluate=np.isfinite, tangent=None, kinds=FLOATS, result=bool_)
 
-# -------------------------------------------------------------------------------------------------------- select
-
-
-def _select_type(condition: ArrayType, x: ArrayType, y: ArrayType) -> ArrayType:
-    check_kind("select (its condition)", condition.dtype, BOOLEAN)
-    dtype = check_same("select", (x.dtype, y.dtype))
-    return ArrayType(dtype, elementwise_shape("select", (condition, x, y)), x.weak and y.weak)
-
-
-def _select_jvp(primals: Sequence[Any], tangents: Sequence[Any], output: Any) -> Any:
-    _, t, u = tangents
-    if t is None and u is None:
-        return None
-    zero = constant(0, output)
-    return broadcast_like(select(primals[0], zero if t is None else t, zero if u is None else u), output)
-
-
-def _select_transpose(ct: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
-    condition, x, y = operands
-    zero = constant(0, ct)
-    return (None,
-            linear_operand(select(condition, ct, zero), x) if is_linear(x) else None,
-            linear_operand(select(condition, zero, ct), y) if is_linear(y) else None)
-
-
-def select(condition: Any, x: Any, y: Any) -> Any:
-    """x where the boolean ``condition`` holds, else y; both are evaluated.
-
-    The derivative passes to the operand that is chosen; the other one's is exactly zero, even where that operand or
-    its tangent is infinite or NaN.
-    """
-    return bind(select_p, condition, *same_dtype(x, y))
-
-
-select_p = Primitive(
-    "select",
-    type=_select_type,
-    evaluate=np.where,
-    jvp=_select_jvp,
-    transpose=_select_transpose,
-    batch=batch_elementwise(select),
-    lower=elementwise("select"),
-)
-
 # ------------------------------------------------------------------------------------------------------- convert
 
 
@@ -252,5 +205,5 @@ PRIMITIVES = (
     less_p, less_equal_p, greater_p, greater_equal_p, equal_p, not_equal_p,
     logical_and_p, logical_or_p, logical_xor_p, logical_not_p,
     bitwise_and_p, bitwise_or_p, bitwise_xor_p, bitwise_not_p, left_shift_p, right_shift_p,
-    isnan_p, isinf_p, isfinite_p, select_p, convert_p, stop_gradient_p,
+    isnan_p, isinf_p, isfinite_p, convert_p, stop_gradient_p,
 )

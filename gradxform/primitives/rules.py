@@ -8,54 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradxform.core import Primitive, Refuses, Undefined, dtype_of, type_of
-from gradxform.core.source import user_line
-from gradxform.core.tracing import python_literal
+from gradxform.core import Primitive, Refuses, Undefined, dtype_of
 from gradxform.dtypes import DType, check_same
 from gradxform.errors import DTypeError
 from gradxform.ir import ArrayType
 from gradxform.linear import add, batch_elementwise, broadcast_like, elementwise_shape, unbroadcast
+from gradxform.linear import same_dtype as same_dtype
 from gradxform.loopir.lowering import elementwise
 
 #: Kinds of dtype, as ``np.dtype.kind`` writes them.
 FLOATS, INTEGERS, NUMBERS, BITS, BOOLEAN, ANY = "f", "iu", "iuf", "biu", "b", "biuf"
 
-_PYTHON_SCALARS = (bool, int, float)
-_KINDS_TAKING = {bool: ANY, int: NUMBERS, float: FLOATS}
 _KIND_NAMES = {FLOATS: "a float", INTEGERS: "an integer", NUMBERS: "an integer or float",
                BITS: "a bool or integer", BOOLEAN: "a bool", ANY: "a supported"}
 
 Tangent = Callable[..., Any]
-
-
-def same_dtype(*operands: Any) -> tuple[Any, ...]:
-    """The operands with Python scalars brought to the dtype of the others.
-
-    A Python scalar must fit that dtype by kind (no float beside integers) and by value, as in NumPy 2. If all operands
-    are Python scalars they are brought to the widest kind among them.
-    """
-    for operand in operands:
-        if type(operand) in _PYTHON_SCALARS:
-            break
-    else:
-        return operands
-    others = [x for x in operands if type(x) not in _PYTHON_SCALARS]
-    if not others:
-        widest = max((type(x) for x in operands), key=_PYTHON_SCALARS.index)
-        return tuple([widest(x) for x in operands])
-    dtype = dtype_of(others[0])
-    adopted = [_adopt(x, dtype) if type(x) in _PYTHON_SCALARS else x for x in operands]
-    if all(type_of(x).weak for x in others):
-        # Python scalars among themselves stay Python scalars, and so promote weakly with what comes later.
-        return tuple([x.item() if type(y) in _PYTHON_SCALARS else x for x, y in zip(adopted, operands, strict=True)])
-    return tuple(adopted)
-
-
-def _adopt(value: Any, dtype: DType) -> Any:
-    if dtype.kind not in _KINDS_TAKING[type(value)]:
-        raise DTypeError(f"a Python {type(value).__name__} ({value!r}) does not fit operands of dtype {dtype}: "
-                         f"cast them with .astype first{user_line()}")
-    return python_literal(value, dtype)
 
 
 _OPERATORS = ("neg", "abs", "integer_pow", "bitwise_not", "logical_not", "stop_gradient")

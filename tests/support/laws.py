@@ -14,7 +14,7 @@ import numpy as np
 
 import gradxform as gx
 from gradxform.api.lowered import optimised
-from gradxform.backend import nests, nodes, split
+from gradxform.backend import nests, node_lowering, split
 from gradxform.backend.generation import kernel_of
 from gradxform.config import config
 from gradxform.core import run
@@ -105,14 +105,14 @@ def check_compiled(program: Program, arguments: Sequence[Any]) -> None:
 @contextmanager
 def small_chunks() -> Iterator[None]:
     """Within this context even small loops are cut into chunks, and small products go to BLAS."""
-    before = nests.CHUNK_WORK, nodes.BLAS_THRESHOLD
-    nests.CHUNK_WORK, nodes.BLAS_THRESHOLD = 0.5, 8
+    before = nests.CHUNK_WORK, node_lowering.BLAS_THRESHOLD
+    nests.CHUNK_WORK, node_lowering.BLAS_THRESHOLD = 0.5, 8
     try:
         # The key of the disk cache does not know the first two.
         with config.override(parallel_threshold=1, cache_dir="off"):
             yield
     finally:
-        nests.CHUNK_WORK, nodes.BLAS_THRESHOLD = before
+        nests.CHUNK_WORK, node_lowering.BLAS_THRESHOLD = before
 
 
 # -------------------------------------------------------------------------------------------------------- derivatives

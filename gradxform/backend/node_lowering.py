@@ -1,0 +1,394 @@
+"""Program -> nodes: each equation as a scalar expression over index symbols.
+
+Views disappear into the index maps of their readers; so do maps that read nothing (iota, masks). What is left is
+what must be computed in some loop:
+
+    b = sin a ; c = transpose b ; d = reduce_sum[axes=(0,)] c
+    ->  b[i, j] = sin(a[i, j])          d[k] = sum over r of b[k, r]
+
+The nodes of a body (of a loop, of a branch) are a block of their own. Within a block, a scatter or a loop takes over
+the memory of the value that it updates if nothing reads that value afterwards; see `Lowering.settle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from gradxform.backend import loop_lowering
+from gradxform.backend.nodes import Node, NodeGraph, Product, Side
+from gradxform.core import Builder
+from gradxform.dtypes import bool_, is_float
+from gradxform.errors import CompileError
+from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Var
+from gradxform.loopir.expression import (
+    ZERO,
+    Apply,
+    Constant,
+    Expression,
+    Index,
+    Load,
+    Symbol,
+    axis,
+    constant,
+    index_add,
+    index_mul,
+    known,
+    loads,
+    normal,
+    substitute,
+    symbols,
+)
+from gradxform.loopir.lowering import Branch, Contraction, Cumulative, Expands, Map, Reduction, Repeat, Scatter, View, While
+
+#: From this many multiply-adds a contraction of floats goes to BLAS.
+BLAS_THRESHOLD = 16 * 16 * 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """An operand as lowering rules see it."""
+
+    type: ArrayType
+    read: Callable[[Index], Expression]
+
+    def __call__(self, index: Index) -> Expression:
+        return self.read(index)
+
+
+class Lowering:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.nodes: list[Node] = []
+        self.readers: dict[Var, Callable[[Index], Expression]] = {}
+        self.stored: dict[Var, Node] = {}
+        # Values that lie in memory as a whole, with no node: inputs, and what enclosing loops carry.
+        self.held: set[Var] = set(program.inputs)
+        # The block in which a value is computed or carried; only there may its memory be taken over.
+        self.block = 0
+        self.blocks = 0
+        self.block_of: dict[Var, int] = {}
+        self.counter = 0
+
+    def reader(self, atom: Atom) -> Reader:
+        if isinstance(atom, Literal):
+            value = Constant(atom.value, atom.type.dtype)
+            return Reader(atom.type, lambda index: value)
+        found = self.readers.get(atom)
+        if found is None:
+            var = atom
+            found = self.readers[var] = lambda index: Load(var, index, var.type.dtype)
+        return Reader(atom.type, found)
+
+    def axes_for(self, shape: Sequence[int]) -> tuple[Expression, ...]:
+        result: list[Expression] = []
+        for extent in shape:
+            if extent == 1:
+                result.append(ZERO)
+            else:
+                result.append(axis(f"n{self.number()}", extent))
+        return tuple(result)
+
+    def add(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.stored.update(dict.fromkeys(node.results, node))
+        self.block_of.update(dict.fromkeys(node.results, self.block))
+
+    def number(self) -> int:
+        self.counter += 1
+        return self.counter
+
+    def lower(self, equation: Equation) -> None:
+        operation = equation.operation
+        operands = [self.reader(x) for x in equation.inputs]
+        params = dict(equation.params)
+        if not operation.multiple:
+            (var,) = equation.outputs
+            self.place(var, operation.lower(operands, var.type, **params), operands, equation)
+            return
+        lowered = operation.lower(operands, tuple([var.type for var in equation.outputs]), **params)
+        if isinstance(lowered, Repeat):
+            loop_lowering.place_repeat(self, lowered, operands, equation.outputs)
+        elif isinstance(lowered, While):
+            loop_lowering.place_while(self, lowered, operands, equation.outputs)
+        elif isinstance(lowered, Branch):
+            loop_lowering.place_branch(self, lowered, operands, equation.outputs)
+        else:
+            for var, one in zip(equation.outputs, lowered, strict=True):
+                self.place(var, one, operands, equation)
+
+    def place(self, var: Var, lowered: Any, operands: Sequence[Reader], equation: Equation) -> None:
+        shape = var.type.shape
+        if isinstance(lowered, View):
+            self.readers[var] = lowered.read
+        elif isinstance(lowered, Map):
+            axes = self.axes_for(shape)
+            expression = lowered.read(axes)
+            if not loads(expression) and not _has_check(expression):
+                self.readers[var] = lambda index: normal(lowered.read(index))
+            else:
+                self.add(Node(var, "map", axes, expression))
+        elif isinstance(lowered, Reduction):
+            axes, reduced = self.axes_for(shape), self.axes_for(lowered.extents)
+            symbols = tuple(a for a in reduced if isinstance(a, Symbol))
+            if symbols and lowered.operation in ("maximum", "minimum") and is_float(var.type.dtype):
+                self.place_extremum(var, lowered, axes, reduced)
+                return
+            kind = "reduction" if symbols else "map"
+            self.add(Node(var, kind, axes, lowered.read(axes, reduced), symbols, lowered.operation))
+        elif isinstance(lowered, Cumulative):
+            axes = self.axes_for(shape)
+            scan = axes[lowered.axis]
+            kind = "cumulative" if isinstance(scan, Symbol) else "map"
+            self.add(Node(var, kind, axes, lowered.read(axes), (), lowered.operation,
+                          scan if isinstance(scan, Symbol) else None))
+        elif isinstance(lowered, Scatter):
+            self.place_scatter(var, lowered, equation)
+        elif isinstance(lowered, Contraction):
+            self.place_contraction(var, lowered, operands)
+        elif isinstance(lowered, Expands):
+            self.expand(var, lowered, operands)
+        else:
+            raise CompileError(f"{equation.operation.name}: its lowering rule gave {lowered!r}")
+
+    def place_extremum(self, var: Var, lowered: Reduction, axes: Index, reduced: Index) -> None:
+        """A maximum that ignores NaN, and the number of NaN: two reductions that vectorise well, and in one loop."""
+        dtype = var.type.dtype
+        number, missing = Var(var.type), Var(var.type)
+        symbols = tuple(a for a in reduced if isinstance(a, Symbol))
+        value = lowered.read(axes, reduced)
+        is_missing = Apply("convert", (Apply("isnan", (value,), bool_),), dtype)
+        self.add(Node(number, "reduction", axes, value, symbols, f"{lowered.operation}_number"))
+        others, further = self.axes_for(var.type.shape), self.axes_for(lowered.extents)
+        rename = dict(zip((*axes, *reduced), (*others, *further), strict=True))
+        count = substitute(is_missing, lambda part: rename.get(part) if isinstance(part, Symbol) else None)
+        self.add(Node(missing, "reduction", others, count,
+                      tuple(a for a in further if isinstance(a, Symbol)), "add"))
+        axes = self.axes_for(var.type.shape)
+        any_missing = Apply("greater", (Load(missing, axes, dtype), constant(0, dtype)), bool_)
+        chosen = Apply("select", (any_missing, constant(np.nan, dtype), Load(number, axes, dtype)), dtype)
+        self.add(Node(var, "map", axes, chosen))
+
+    def place_scatter(self, var: Var, lowered: Scatter, equation: Equation) -> None:
+        base = equation.inputs[0]
+        if not (isinstance(base, Var) and self.may_take_over(base)):
+            base = self.copied(var.type, lowered.base)
+        point = self.axes_for(lowered.extents)
+        symbols = tuple(a for a in point if isinstance(a, Symbol))
+        self.add(Node(var, "scatter", self.axes_for(var.type.shape), lowered.update(point), symbols, lowered.operation,
+                      target=tuple(lowered.target(point)), bases=[(var, base)]))
+
+    def may_take_over(self, var: Var) -> bool:
+        """Whether ``var`` is a value of the block being lowered, with memory of its own; see `settle`."""
+        node = self.stored.get(var)
+        return self.block_of.get(var) == self.block and (node is None or node.kind != "product")
+
+    def hold(self, var: Var) -> None:
+        """Make ``var`` a value that lies in memory throughout the block being lowered."""
+        self.held.add(var)
+        self.block_of[var] = self.block
+
+    @contextmanager
+    def inner_block(self) -> Iterator[list[Node]]:
+        """A block within this one; its nodes are complete after the ``with``."""
+        outer, outer_block = self.nodes, self.block
+        self.blocks += 1
+        self.nodes, self.block = [], self.blocks
+        try:
+            yield self.nodes
+        finally:
+            self.nodes, self.block = outer, outer_block
+
+    def settle(self, needed: Iterable[Var]) -> None:
+        """Decide for the block which nodes take over memory; the others get a copy of the value that they update.
+
+        ``needed`` are the values that are read when the block ends. A node may take over the memory of a value that
+        nothing reads after it, and that the node itself reads, if at all, before it writes.
+        """
+        last: dict[Var, int] = dict.fromkeys(needed, len(self.nodes))
+        readers: dict[Var, list[int]] = {}
+        for position, node in enumerate(self.nodes):
+            for var in dict.fromkeys([*(load.buffer for load in node.reads), *(base for _, base in node.bases)]):
+                readers.setdefault(var, []).append(position)
+        for var, positions in readers.items():
+            last[var] = max(last.get(var, -1), positions[-1])
+        settled: list[Node] = []
+        copies: dict[Var, list[Var]] = {}
+        for position, node in enumerate(self.nodes):
+            claimed = [base for _, base in node.bases]
+            for number, (result, base) in enumerate(node.bases):
+                clobbers = any(load.buffer is base for load in node.reads) and not node.reads_first
+                if last[base] > position or clobbers or claimed.count(base) > 1:
+                    copy = Var(base.type)
+                    axes = self.axes_for(base.type.shape)
+                    settled.append(Node(copy, "map", axes, Load(base, axes, base.type.dtype)))
+                    self.stored[copy] = settled[-1]
+                    copies.setdefault(base, []).append(copy)
+                    node.replace_base(number, result, copy)
+                else:
+                    before = [p for p in readers[base] if p < position]
+                    node.after += [*(var for p in before for var in self.nodes[p].results), *copies.get(base, ())]
+            settled.append(node)
+        self.nodes[:] = settled
+
+    def copied(self, array_type: ArrayType, read: Callable[[Index], Expression]) -> Var:
+        """A new stored variable with the values of ``read``."""
+        copy = Var(array_type)
+        axes = self.axes_for(array_type.shape)
+        self.add(Node(copy, "map", axes, read(axes)))
+        return copy
+
+    def expand(self, var: Var, lowered: Expands, operands: Sequence[Reader]) -> None:
+        builder = Builder("lowering")
+        with builder:
+            tracers = [builder.add_input(operand.type) for operand in operands]
+            program, captures = builder.finish([lowered.build(*tracers)])
+        if captures:
+            raise CompileError("an expansion captured an array")
+        for inner, operand in zip(program.inputs, operands, strict=True):
+            self.readers[inner] = operand.read
+        for equation in program.equations:
+            self.lower(equation)
+        (result,) = program.outputs
+        self.readers[var] = self.reader(result).read
+
+    def place_contraction(self, var: Var, c: Contraction, operands: Sequence[Reader]) -> None:
+        left, right = operands
+        ls, rs = left.type.shape, right.type.shape
+        left_free = [a for a in range(len(ls)) if a not in c.lhs_contracting and a not in c.lhs_batch]
+        right_free = [a for a in range(len(rs)) if a not in c.rhs_contracting and a not in c.rhs_batch]
+        batch = prod(ls[a] for a in c.lhs_batch)
+        rows, columns = prod(ls[a] for a in left_free), prod(rs[a] for a in right_free)
+        inner = prod(ls[a] for a in c.lhs_contracting)
+        big = rows * columns * inner >= BLAS_THRESHOLD and min(rows, columns) >= 4 and inner >= 4
+        if big and is_float(var.type.dtype):
+            left_side = self.side(left, c.lhs_batch, left_free, c.lhs_contracting)
+            right_side = self.side(right, c.rhs_batch, list(c.rhs_contracting), right_free)
+            product = Product(left_side, right_side, batch, rows, inner, columns)
+            reads = [Load(s.var, (ZERO,) * s.var.type.rank, s.var.type.dtype) for s in (left_side, right_side)]
+            node = Node(var, "product", self.axes_for(var.type.shape), ZERO, product=product)
+            node.reads = reads
+            self.add(node)
+            return
+        axes = self.axes_for(var.type.shape)
+        reduced = self.axes_for([ls[a] for a in c.lhs_contracting])
+        left_index: list[Expression] = [ZERO] * len(ls)
+        right_index: list[Expression] = [ZERO] * len(rs)
+        for position, (a, b) in enumerate(zip(c.lhs_batch, c.rhs_batch, strict=True)):
+            left_index[a] = right_index[b] = axes[position]
+        for position, a in enumerate(left_free):
+            left_index[a] = axes[len(c.lhs_batch) + position]
+        for position, b in enumerate(right_free):
+            right_index[b] = axes[len(c.lhs_batch) + len(left_free) + position]
+        for position, (a, b) in enumerate(zip(c.lhs_contracting, c.rhs_contracting, strict=True)):
+            left_index[a] = right_index[b] = reduced[position]
+        dtype = var.type.dtype
+        expression = Apply("mul", (left(tuple(left_index)), right(tuple(right_index))), dtype)
+        symbols = tuple(a for a in reduced if isinstance(a, Symbol))
+        self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add"))
+
+    def side(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Side:
+        """Strides of the operand's three axis groups within a stored value; a contiguous copy where there are none."""
+        shape = operand.type.shape
+        axes = self.axes_for(shape)
+        value = operand(axes)
+        if isinstance(value, Load) and (value.buffer in self.stored or value.buffer in self.held):
+            strides = _affine(value, axes)
+            if strides is not None:
+                offset, per_axis = strides
+                groups = [_collapse(group, shape, per_axis) for group in (batch, rows, columns)]
+                extents = [prod(shape[a] for a in group) for group in (rows, columns)]
+                if None not in groups and _is_matrix(groups[1] or 0, groups[2] or 0, *extents):
+                    b, r, k = (g or 0 for g in groups)
+                    return Side(value.buffer, offset, b, r, k)
+        order = [*batch, *rows, *columns]
+        copy = Var(ArrayType(operand.type.dtype, tuple(shape[a] for a in order)))
+        axes = self.axes_for(copy.type.shape)
+        source: list[Expression] = [ZERO] * len(shape)
+        for position, a in enumerate(order):
+            source[a] = axes[position]
+        self.add(Node(copy, "map", axes, operand(tuple(source))))
+        inner, outer = prod(shape[a] for a in columns), prod(shape[a] for a in rows)
+        return Side(copy, ZERO, inner * outer, inner, 1)
+
+
+def _affine(load: Load, axes: Sequence[Expression]) -> tuple[Expression, dict[int, int]] | None:
+    """The load's address as offset + sum of stride * axis, or None; the offset may depend on enclosing loops."""
+    strides, step = [], 1
+    for extent in reversed(load.buffer.type.shape):
+        strides.append(step)
+        step *= extent
+    strides.reverse()
+    position_of = {a: position for position, a in enumerate(axes) if isinstance(a, Symbol)}
+    offset: Expression = ZERO
+    per_axis = dict.fromkeys(range(len(axes)), 0)
+
+    def add(expression: Expression, factor: int) -> bool:
+        nonlocal offset
+        if isinstance(expression, Symbol) and expression in position_of:
+            per_axis[position_of[expression]] += factor
+            return True
+        if not any(symbol in position_of for symbol in symbols(expression)) and not _has_check(expression):
+            offset = index_add(offset, index_mul(expression, factor))
+            return True
+        if isinstance(expression, Apply) and expression.operation == "add":
+            return all(add(operand, factor) for operand in expression.operands)
+        if isinstance(expression, Apply) and expression.operation == "mul":
+            inner = known(expression.operands[1])
+            return inner is not None and add(expression.operands[0], factor * inner)
+        return False
+
+    if not all(add(part, stride) for part, stride in zip(load.index, strides, strict=True)):
+        return None
+    return offset, per_axis
+
+
+def _collapse(group: Sequence[int], shape: Sequence[int], strides: dict[int, int]) -> int | None:
+    """One stride for a group of axes taken together; 0 for an empty group (or extents of 1), None if there is none."""
+    stride, span = 0, 0
+    for a in reversed(group):
+        if shape[a] == 1:
+            continue
+        if strides[a] <= 0 or (span and strides[a] != span):
+            return None
+        stride = stride or strides[a]
+        span = strides[a] * shape[a]
+    return stride
+
+
+def _is_matrix(row: int, column: int, rows: int, columns: int) -> bool:
+    """Whether BLAS can take a matrix of these strides: one is 1 and lines do not overlap (0: extent 1)."""
+    if column in (0, 1) and (row == 0 or row >= columns):
+        return True
+    return row in (0, 1) and (column == 0 or column >= rows)
+
+
+def _has_check(expression: Expression) -> bool:
+    stack = [expression]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Apply):
+            if part.operation == "checked_index":
+                return True
+            stack.extend(part.operands)
+    return False
+
+
+def lower_program(program: Program) -> NodeGraph:
+    """The nodes of ``program``; every output is a stored variable of its own."""
+    lowering = Lowering(program)
+    for equation in program.equations:
+        lowering.lower(equation)
+    outputs: list[Var] = []
+    for atom in program.outputs:
+        if isinstance(atom, Var) and atom in lowering.stored and atom not in outputs:
+            outputs.append(atom)
+        else:
+            outputs.append(lowering.copied(atom.type.strong(), lowering.reader(atom).read))
+    lowering.settle(outputs)
+    return NodeGraph(program.inputs, lowering.nodes, outputs)

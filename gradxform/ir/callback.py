@@ -1,0 +1,78 @@
+"""Python functions that a program calls while it runs.
+
+A `Callback` is a parameter like any other, but for two things: it prints as the name of its function, so that texts are
+the same in every process, and programs of one text may therefore call different functions. Whoever keeps something by
+the text of a program keeps it by its `callbacks` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradxform.dtypes import DType
+from gradxform.ir.program import Equation, Program
+
+#: Operations that are run for what they do, and not only for their results.
+EFFECTS = frozenset(("io_callback",))
+
+#: dtype and shape of each result.
+Results = tuple[tuple[DType, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Callback:
+    """A Python function on flat operands; two are equal if their ``identity`` is.
+
+    ``call(operands, results)`` takes read-only arrays, NumPy scalars where the rank is 0, and gives an array for each of
+    ``results``, of that dtype and shape. What the function raises comes through.
+    """
+
+    name: str
+    call: Callable[[Sequence[Any], Results], list[Any]]
+    identity: Hashable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Callback) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __str__(self) -> str:
+        return self.name
+
+    __repr__ = __str__
+
+
+def has_effect(equation: Equation) -> bool:
+    """Whether an equation, or one in a program inside it, must be run exactly as often as the program says."""
+    return equation.operation.name in EFFECTS or any(_inner_effect(value) for _, value in equation.params)
+
+
+def _inner_effect(value: Any) -> bool:
+    if isinstance(value, Program):
+        return any(map(has_effect, value.equations))
+    return isinstance(value, tuple) and any(map(_inner_effect, value))
+
+
+def callbacks(program: Program) -> tuple[Callback, ...]:
+    """The callbacks of a program and of those inside it: one per equation that calls, in order."""
+    return tuple(_in_program(program))
+
+
+def _in_program(program: Program) -> Iterator[Callback]:
+    for equation in program.equations:
+        for _, value in equation.params:
+            if isinstance(value, (Callback, Program, tuple)):
+                yield from _in_param(value)
+
+
+def _in_param(value: Any) -> Iterator[Callback]:
+    if isinstance(value, Callback):
+        yield value
+    elif isinstance(value, Program):
+        yield from _in_program(value)
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _in_param(part)

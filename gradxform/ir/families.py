@@ -1,0 +1,15 @@
+"""Families of operations by name, for those who may know operations by name only."""
+
+from __future__ import annotations
+
+#: Operations that compute each element from the elements at the same index; operands of rank 0 stand at every index.
+ELEMENTWISE = frozenset((
+    "add", "sub", "mul", "div", "neg", "square", "reciprocal", "integer_pow", "pow", "sqrt", "cbrt", "rsqrt",
+    "floor_divide", "remainder", "abs", "sign", "copysign", "floor", "ceil", "rint", "trunc", "maximum", "minimum",
+    "clamp",
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
+    "arctan2", "hypot", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "logaddexp", "erf", "erfc", "erfinv",
+    "lgamma", "digamma", "sigmoid", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+    "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "bitwise_not", "left_shift", "right_shift", "isnan", "isinf", "isfinite", "select", "convert",
+))

@@ -1,0 +1,535 @@
+"""scan: a loop over the leading axis of arrays that carries values from one iteration to the next.
+
+    operands:  [count,] constants, carries, xs    ->    carries, ys
+    body:      constants, carries, elements of xs ->    carries, elements of ys
+
+The number of iterations is ``length``, or the operand ``count`` if that is -1; then xs and ys are tapes. ``reverse``
+walks from the last element to the first; what belongs to the element at a position stands at that position.
+
+Derivatives are again scans. The tangent map of a scan is a scan that is linear in tangents and reads what the first
+loop has stored (see residuals.py); its transpose is a linear scan in the other direction, whose carries are the
+cotangents of carries and sums of cotangents of constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradxform.core import Builder, Primitive, Undefined, bind_all, outside, run, shape_of, type_of
+from gradxform.core.source import user_line
+from gradxform.dtypes import int64
+from gradxform.errors import ArgumentError, CheckError, ShapeError
+from gradxform.ir import ArrayType, Program
+from gradxform.linear import add, broadcast, instantiate, move_axis, zeros
+from gradxform.loopir.lowering import Operand, Repeat
+from gradxform.primitives.arithmetic import sub
+from gradxform.primitives.guarding import guard_indices
+from gradxform.primitives.logic import less, select
+from gradxform.primitives.reductions import reduce_max
+from gradxform.primitives.residuals import Plan, Role, plan, without_dead
+from gradxform.transforms import Split, linearize, split
+from gradxform.transforms import jvp as jvp_program
+from gradxform.transforms.batching import record_batched
+from gradxform.transforms.transposition import backward
+
+# ------------------------------------------------------------------------------------------------------- operands
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """A sequence with one entry per operand, taken apart."""
+
+    count: list[Any]
+    constants: list[Any]
+    carries: list[Any]
+    xs: list[Any]
+
+    @property
+    def body(self) -> list[Any]:
+        """One entry per input of the body."""
+        return [*self.constants, *self.carries, *self.xs]
+
+
+def _parts(entries: Sequence[Any], length: int, constants: int, carries: int) -> _Parts:
+    first = 1 if length < 0 else 0
+    middle = first + constants
+    last = middle + carries
+    return _Parts(list(entries[:first]), list(entries[first:middle]), list(entries[middle:last]), list(entries[last:]))
+
+
+def same_types(found: Sequence[ArrayType], expected: Sequence[ArrayType]) -> bool:
+    """Whether dtypes and shapes agree; whether they promote weakly does not matter to a program that is finished."""
+    return [(t.dtype, t.shape) for t in found] == [(t.dtype, t.shape) for t in expected]
+
+
+def check_types(what: str, found: Sequence[ArrayType], expected: Sequence[ArrayType]) -> None:
+    """Raises CheckError unless the types agree in number, dtypes and shapes."""
+    if not same_types(found, expected):
+        shown = [", ".join(map(str, types)) or "nothing" for types in (expected, found)]
+        raise CheckError(f"{what}: expected {shown[0]}, got {shown[1]}")
+
+
+def stacked(length: int, element: ArrayType) -> ArrayType:
+    """The type of ``length`` elements in a stack; a tape if ``length`` is -1."""
+    return ArrayType(element.dtype, (length, *element.shape))
+
+
+def _type(
+    *operands: ArrayType, body: Program, length: int, reverse: bool, constants: int, carries: int,
+    checkpoint: int | str | None,
+) -> tuple[ArrayType, ...]:
+    if length < -1:
+        raise ArgumentError(f"scan: the length is the number of iterations or -1, got {length}")
+    parts = _parts(operands, length, constants, carries)
+    if len(parts.body) != len(body.inputs) or len(body.outputs) < carries:
+        raise CheckError(f"scan: a body of {len(body.inputs)} inputs and {len(body.outputs)} outputs does not fit "
+                         f"{constants} constants, {carries} carries and {len(parts.xs)} arrays to scan over")
+    if length < 0:
+        check_types("scan (number of iterations)", parts.count, [ArrayType(int64, ())])
+    elements = []
+    for position, x in enumerate(parts.xs):
+        if not x.shape or (length >= 0 and x.shape[0] != length):
+            raise ShapeError(f"scan: expected {length if length >= 0 else 'as many as iterations'} elements along the "
+                             f"leading axis of array {position} to scan over, got {x}")
+        elements.append(ArrayType(x.dtype, x.shape[1:]))
+    check_types("scan (inputs of the body)", [*parts.constants, *parts.carries, *elements], body.input_types)
+    check_types("scan (carries that the body returns)", body.output_types[:carries], [t.strong() for t in parts.carries])
+    return (*(t.strong() for t in parts.carries), *(stacked(length, t) for t in body.output_types[carries:]))
+
+
+def _evaluate(
+    *operands: Any, body: Program, length: int, reverse: bool, constants: int, carries: int,
+    checkpoint: int | str | None,
+) -> tuple[Any, ...]:
+    parts = _parts(operands, length, constants, carries)
+    count = length if length >= 0 else int(parts.count[0])
+    values: list[Any] = parts.carries
+    rows: list[list[Any]] = [[] for _ in body.outputs[carries:]]
+    with outside():
+        for position in reversed(range(count)) if reverse else range(count):
+            results = run(body, [*parts.constants, *values, *(x[position] for x in parts.xs)])
+            values = results[:carries]
+            for row, y in zip(rows, results[carries:], strict=True):
+                row.append(y)
+    types = body.output_types[carries:]
+    return (*values, *(stack_rows(row[::-1] if reverse else row, t) for row, t in zip(rows, types, strict=True)))
+
+
+def stack_rows(rows: Sequence[Any], element: ArrayType) -> Any:
+    """The stack of what the iterations of a loop gave; of the right type also if there were none."""
+    result = np.empty((len(rows), *element.shape), element.dtype)
+    for position, row in enumerate(rows):
+        result[position] = row
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------------- jvp
+
+
+def reached_carries(program: Program, flags: Sequence[bool], first: int, carries: int) -> list[bool]:
+    """The inputs of a loop's body that have a tangent: those flagged, and carries that get one in some iteration."""
+    found = list(flags)
+    while True:
+        _, depends = jvp_program(program, found)
+        before = list(found)
+        for position in range(carries):
+            found[first + position] |= depends[position]
+        if found == before:
+            return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rest:
+    """The linear part of a loop's body.
+
+    ``program`` takes residuals, then what is linear: constants, carries, elements of xs. It gives new carries, of which
+    there are as many as linear carries, then elements of ys.
+    """
+
+    program: Program
+    residuals: int
+    constants: int
+    carries: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearLoop:
+    """The scan that is the linear part of a loop: its body and the known ones among its operands."""
+
+    body: Program
+    constants: list[Any]
+    xs: list[Any]
+    linear_constants: int
+    linear_carries: int
+
+    @property
+    def flags(self) -> list[bool]:
+        """Which inputs of the body are linear."""
+        linear_xs = len(self.body.inputs) - len(self.constants) - self.linear_constants - self.linear_carries - len(self.xs)
+        return [*[False] * len(self.constants), *[True] * (self.linear_constants + self.linear_carries),
+                *[False] * len(self.xs), *[True] * linear_xs]
+
+    def run(
+        self, constants: Sequence[Any], carries: Sequence[Any], xs: Sequence[Any], *, length: int, count: Any, reverse: bool
+    ) -> list[Any]:
+        """The results of the linear scan."""
+        return scan(self.body, count, [*self.constants, *constants], carries, [*self.xs, *xs], length=length,
+                    reverse=reverse)
+
+
+def linear_loop(planned: Plan, rest: Rest, constants: Sequence[Any], xs: Sequence[Any], ys: Sequence[Any],
+                stored: Sequence[Any]) -> LinearLoop:
+    """The linear scan of a planned loop.
+
+    ``constants`` holds a value for each constant of the known loop; ``xs`` and ``ys`` what its body's inputs and
+    outputs at the planned positions belong to, in the order of the plan.
+    """
+    hoisted = run(planned.hoisted, constants)
+    known_constants = len(planned.constants) + len(hoisted)
+    residual_types = planned.recomputed.input_types
+    linear_types = rest.program.input_types[rest.residuals:]
+    first_x = rest.constants + rest.carries
+    builder = Builder("the linear part of a loop")
+    with builder:
+        known = [builder.add_input(t) for t in residual_types[:known_constants]]
+        linear = [builder.add_input(t) for t in linear_types[:first_x]]
+        known += [builder.add_input(t) for t in residual_types[known_constants:]]
+        linear += [builder.add_input(t) for t in linear_types[first_x:]]
+        residuals = run(planned.recomputed, known)
+        body, captures = builder.finish(run(rest.program, [*residuals, *linear]))
+    assert not captures, "the linear part of a loop captured an array"
+    return LinearLoop(
+        without_dead(body), [*(constants[i] for i in planned.constants), *hoisted], [*xs, *ys, *stored],
+        rest.constants, rest.carries)
+
+
+def linear_rest(program: Program, residuals: int, flags: Sequence[bool], depends: Sequence[bool], constants: int,
+                carries: int) -> Rest:
+    """The linear part of a body with ``constants`` and ``carries``, whose inputs are linear where ``flags`` say so.
+
+    ``depends`` says which outputs of the body ``program`` gives. A linear carry that it does not give becomes zero.
+    """
+    carry_flags = flags[constants: constants + carries]
+    builder = Builder("the linear part of a loop")
+    with builder:
+        inputs = [builder.add_input(t) for t in program.input_types]
+        results = iter(run(program, inputs))
+        outputs = []
+        first_carry = residuals + sum(flags[:constants])
+        carry_types = iter(program.input_types[first_carry:])
+        for flag, has in zip(carry_flags, depends[:carries], strict=True):
+            if flag:
+                carry_type = next(carry_types)
+                outputs.append(next(results) if has else zeros(carry_type.strong()))
+        finished, captures = builder.finish([*outputs, *results])
+    assert not captures, "the linear part of a loop captured an array"
+    return Rest(finished, residuals, sum(flags[:constants]), sum(carry_flags))
+
+
+def _jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, body: Program, length: int, reverse: bool, constants: int,
+    carries: int, checkpoint: int | str | None,
+) -> tuple[list[Any], list[Any]]:
+    values, moved = (_parts(entries, length, constants, carries) for entries in (primals, tangents))
+    flags = reached_carries(body, [t is not None for t in moved.body], constants, carries)
+    if checkpoint is not None:
+        from gradxform.primitives.checkpointed_scan import push_checkpointed
+
+        return push_checkpointed(body, values.body, moved.body, flags, constants=constants, carries=carries,
+                                 checkpoint=checkpoint, length=length, reverse=reverse)
+    parts, depends = linearize(body, flags)
+    count = len(body.outputs)
+    planned = plan(parts.known, count, roles(constants, carries, len(values.xs)), range(carries, count), length > 0)
+    results = scan(planned.known, first(values.count), values.constants, values.carries, values.xs, length=length,
+                   reverse=reverse)
+    outputs, stored = results[:count], results[count:]
+    rest = linear_rest(parts.rest, parts.residual_count, flags, depends, constants, carries)
+    loop = linear_loop(planned, rest, values.constants, [values.xs[i - constants - carries] for i in planned.elements],
+                       [outputs[i] for i in planned.given], stored)
+    carry_flags = flags[constants: constants + carries]
+    starts = [instantiate(t, x) for t, x, flag in zip(moved.carries, values.carries, carry_flags, strict=True) if flag]
+    derivatives = iter(loop.run(
+        present(moved.constants), starts, present(moved.xs), length=length, count=first(values.count), reverse=reverse))
+    return outputs, [next(derivatives) if flag else None for flag in (*carry_flags, *depends[carries:])]
+
+
+def roles(constants: int, carries: int, xs: int) -> list[Role]:
+    """The roles of a body's inputs."""
+    return [*[Role.CONSTANT] * constants, *[Role.CARRY] * carries, *[Role.ELEMENT] * xs]
+
+
+def present(entries: Sequence[Any]) -> list[Any]:
+    """The entries that are not None."""
+    return [entry for entry in entries if entry is not None]
+
+
+def first(entries: Sequence[Any]) -> Any:
+    """The first entry, None if there is none."""
+    return entries[0] if entries else None
+
+
+# ------------------------------------------------------------------------------------------------------- transpose
+
+
+def _transpose(
+    cts: Sequence[Any], operands: Sequence[Any], *, body: Program, length: int, reverse: bool, constants: int,
+    carries: int, checkpoint: int | str | None,
+) -> list[Any]:
+    given = _parts(operands, length, constants, carries)
+    linear = [isinstance(x, Undefined) for x in given.body]
+    # A carry that starts known, with zero, is linear all the same if something linear is added to it.
+    while True:
+        parts = split(body, [not flag for flag in linear])
+        carried = [not flag for flag in parts.known_outputs[:carries]]
+        if all(has or not gets for has, gets in zip(linear[constants:], carried, strict=False)):
+            break
+        linear[constants: constants + carries] = [
+            has or gets for has, gets in zip(linear[constants:], carried, strict=False)]
+    flags = _parts(linear, 0, constants, carries)
+    known_values = [x for x, flag in zip(given.body, linear, strict=True) if not flag]
+    if all(flags.carries):
+        known = _parts(known_values, 0, constants - sum(flags.constants), 0)
+        loop = LinearLoop(_linear_first(body, linear, flags), known.constants, known.xs, sum(flags.constants), carries)
+        kept = [True] * len(body.outputs)
+    else:
+        loop = _separated(parts, linear, flags, known_values, first(given.count), length, reverse)
+        kept = [not k for k in parts.known_outputs]
+        kept[:carries] = flags.carries
+    pulled = _pulled_back(loop, [ct for ct, keep in zip(cts, kept, strict=True) if keep], length, first(given.count),
+                          reverse)
+    results = iter(pulled)
+    cotangents = [next(results) if flag else None for flag in linear]
+    return [*(None for _ in given.count),
+            *(ct if isinstance(x, Undefined) else None for ct, x in zip(cotangents, given.body, strict=True))]
+
+
+def _linear_first(body: Program, linear: Sequence[bool], flags: _Parts) -> Program:
+    """``body`` with its inputs in the order of a `LinearLoop`: known constants, linear ones, carries, known xs, linear xs."""
+    inputs = _parts(body.inputs, 0, len(flags.constants), len(flags.carries))
+
+    def ordered(variables: Sequence[Any], marks: Sequence[bool]) -> list[Any]:
+        return [*(v for v, m in zip(variables, marks, strict=True) if not m),
+                *(v for v, m in zip(variables, marks, strict=True) if m)]
+
+    return Program(
+        (*ordered(inputs.constants, flags.constants), *inputs.carries, *ordered(inputs.xs, flags.xs)),
+        body.equations, body.outputs, body.name)
+
+
+def _separated(
+    parts: Split, linear: Sequence[bool], flags: _Parts, values: Sequence[Any], count: Any, length: int, reverse: bool
+) -> LinearLoop:
+    """The linear part of a scan with known carries, after a loop that computes what it needs of those."""
+    constants, carries = flags.constants.count(False), flags.carries.count(False)
+    own = _parts(values, 0, constants, carries)
+    outputs = iter(parts.known.outputs)
+    known_outputs = [next(outputs) if is_known else None for is_known in parts.known_outputs]
+    carried = [x for x, flag in zip(known_outputs, flags.carries, strict=False) if not flag]
+    program = Program(parts.known.inputs, parts.known.equations, (*carried, *outputs))  # type: ignore[arg-type]
+    planned = plan(program, carries, roles(constants, carries, len(own.xs)), (), length > 0)
+    stored = scan(planned.known, count, own.constants, own.carries, own.xs, length=length, reverse=reverse)[carries:]
+    rest = linear_rest(parts.rest, parts.residual_count, linear, [not is_known for is_known in parts.known_outputs],
+                       len(flags.constants), len(flags.carries))
+    return linear_loop(planned, rest, own.constants, [own.xs[i - constants - carries] for i in planned.elements], [], stored)
+
+
+def _pulled_back(loop: LinearLoop, cts: Sequence[Any], length: int, count: Any, reverse: bool) -> list[Any]:
+    """The cotangents of the linear inputs of a linear scan: constants, carries, xs. None where they are zero."""
+    carries = loop.linear_carries
+    carried = [ct is not None for ct in cts[:carries]]
+    while True:
+        pull = _Pull(loop, carried, [ct is not None for ct in cts[carries:]])
+        grown = [old or new is not None for old, new in zip(carried, pull.carries, strict=True)]
+        if grown == carried:
+            break
+        carried = grown
+    types = loop.body.input_types
+    first_linear = len(loop.constants)
+    sum_types = [t for t, ct in zip(types[first_linear:], pull.constants, strict=False) if ct is not None]
+    carry_types = types[first_linear + loop.linear_constants:]
+    starts = [zeros(t.strong()) if ct is None else ct
+              for ct, t, flag in zip(cts[:carries], carry_types, carried, strict=False) if flag]
+    starts += [zeros(t.strong()) for t in sum_types]
+    results = iter(scan(pull.body, count, loop.constants, starts, [*loop.xs, *present(cts[carries:])], length=length,
+                        reverse=not reverse))
+    of_carries = [next(results) if flag else None for flag in carried]
+    of_constants = [None if ct is None else next(results) for ct in pull.constants]
+    return [*of_constants, *of_carries, *(None if ct is None else next(results) for ct in pull.xs)]
+
+
+class _Pull:
+    """The body of the transpose of a linear scan, for cotangents of those carries and ys that are flagged.
+
+    inputs:   known constants; cotangents of carries, sums of cotangents of constants; known xs, cotangents of ys
+    outputs:  cotangents of carries, sums of cotangents of constants; cotangents of xs
+    """
+
+    def __init__(self, loop: LinearLoop, carried: Sequence[bool], ys: Sequence[bool]) -> None:
+        program, flags = loop.body, loop.flags
+        builder = Builder("transpose of a loop")
+        with builder:
+            arguments: list[Any] = [Undefined(t.strong()) if flag else builder.add_input(t)
+                                    for t, flag in zip(program.input_types, flags, strict=True)]
+            incoming = [builder.add_input(t.strong()) if flag else None
+                        for t, flag in zip(program.output_types, (*carried, *ys), strict=True)]
+            pulled = backward(builder, program, arguments, incoming)
+            first_x = loop.linear_constants + loop.linear_carries
+            self.constants = pulled[: loop.linear_constants]
+            self.carries = pulled[loop.linear_constants: first_x]
+            self.xs = pulled[first_x:]
+            sums = [builder.add_input(type_of(ct)) for ct in self.constants if ct is not None]
+            outputs = [zeros(type_of(x)) if ct is None else ct
+                       for ct, x in zip(self.carries, incoming, strict=False) if x is not None]
+            outputs += [add(total, ct) for total, ct in zip(sums, present(self.constants), strict=True)]
+            result, captures = builder.finish([*outputs, *present(self.xs)])
+        assert not captures, "a transpose rule captured an array"
+        known = present([None if isinstance(x, Undefined) else x.atom for x in arguments])
+        given = [None if x is None else x.atom for x in incoming]
+        inputs = (*known[: len(loop.constants)], *present(given[: loop.linear_carries]), *(x.atom for x in sums),
+                  *known[len(loop.constants):], *present(given[loop.linear_carries:]))
+        self.body = without_dead(Program(inputs, result.equations, result.outputs))
+
+
+# ----------------------------------------------------------------------------------------------------------- batch
+
+
+def over_lanes(x: Any, batched: bool, size: int) -> Any:
+    """``x`` with a leading axis of lanes."""
+    shape = shape_of(x)
+    return x if batched else broadcast(x, (size, *shape), tuple(range(1, len(shape) + 1)))
+
+
+def lanes_type(array_type: ArrayType, batched: bool, size: int) -> ArrayType:
+    """The type of an element of a loop over ``size`` lanes."""
+    return ArrayType(array_type.dtype, (size, *array_type.shape)) if batched else array_type
+
+
+def batched_body(
+    body: Program, flags: Sequence[bool], size: int, constants: int, carries: int
+) -> tuple[Program, list[bool], list[bool]]:
+    """A loop's body over lanes, the flags of its inputs and of its outputs.
+
+    Carries that become batched in some iteration are batched from the beginning.
+    """
+    found = list(flags)
+    while True:
+        builder = Builder("vmap of a loop")
+        with builder:
+            arguments = [builder.add_input(lanes_type(t, flag, size)) for t, flag in zip(body.input_types, found, strict=True)]
+            outputs, out_flags = record_batched(builder, body, arguments, found, size)
+            carried = found[constants: constants + carries]
+            grown = [a or b for a, b in zip(carried, out_flags, strict=False)]
+            if grown != carried:
+                found[constants: constants + carries] = grown
+                continue
+            outputs[:carries] = [over_lanes(x, has, size) if flag else x
+                                 for x, has, flag in zip(outputs, out_flags, carried, strict=False)]
+            program, captures = builder.finish(outputs)
+        assert not captures, "a batching rule captured an array"
+        return program, found, [*carried, *out_flags[carries:]]
+
+
+def _batch(
+    operands: Sequence[Any], batched: Sequence[bool], size: int, *, body: Program, length: int, reverse: bool,
+    constants: int, carries: int, checkpoint: int | str | None,
+) -> tuple[list[Any], list[bool]]:
+    values, lanes = (_parts(entries, length, constants, carries) for entries in (operands, batched))
+    if any(lanes.count):
+        return _batch_counts(values, lanes, size, body, reverse, constants, carries)
+    over, flags, out_flags = batched_body(body, lanes.body, size, constants, carries)
+    starts = [over_lanes(x, has, size) if flag else x
+              for x, has, flag in zip(values.carries, lanes.carries, flags[constants:], strict=False)]
+    # Stacks have their lanes in front outside of loops, and behind the iterations within; tapes always behind.
+    moves = length >= 0
+    xs = [move_axis(x, 0, 1) if flag and moves else x for x, flag in zip(values.xs, lanes.xs, strict=True)]
+    results = scan(over, first(values.count), values.constants, starts, xs, length=length, reverse=reverse,
+                   checkpoint=checkpoint)
+    results[carries:] = [move_axis(y, 1, 0) if flag and moves else y
+                         for y, flag in zip(results[carries:], out_flags[carries:], strict=True)]
+    return results, out_flags
+
+
+def _batch_counts(
+    values: _Parts, lanes: _Parts, size: int, body: Program, reverse: bool, constants: int, carries: int
+) -> tuple[list[Any], list[bool]]:
+    """A scan whose lanes have numbers of iterations of their own: a lane is frozen while it is past its own."""
+    counts = values.count[0]
+    longest = reduce_max(counts, (0,)) if size else np.int64(0)
+    guarded = guard_indices(body)
+    flags = [*lanes.constants, *[True] * carries, *lanes.xs]
+    builder = Builder("vmap of a loop")
+    with builder:
+        own_counts, last, done = (builder.add_input(t) for t in (type_of(counts), _COUNT, _COUNT))
+        given = [builder.add_input(lanes_type(t, flag, size)) for t, flag in zip(body.input_types, flags, strict=True)]
+        active = less(sub(last, done) if reverse else done, own_counts)
+        outputs, out_flags = record_batched(builder, guarded, [*given, active], [*flags, True], size)
+        outputs = [over_lanes(y, has, size) for y, has in zip(outputs, out_flags, strict=True)]
+        before = [*given[constants: constants + carries], *(zeros(type_of(y)) for y in outputs[carries:])]
+        frozen = [choose(active, new, old) for new, old in zip(outputs, before, strict=True)]
+        program, captures = builder.finish([add(done, np.int64(1)), *frozen])
+    assert not captures, "a batching rule captured an array"
+    # The counter of iterations stands before the other carries, so the body's constants come before it.
+    counting, inputs = program.inputs[:3], program.inputs[3:]
+    program = Program((*counting[:2], *inputs[:constants], counting[2], *inputs[constants:]),
+                      program.equations, program.outputs)
+    starts = [over_lanes(x, has, size) for x, has in zip(values.carries, lanes.carries, strict=True)]
+    results = scan(program, longest, [counts, sub(longest, np.int64(1)), *values.constants],
+                   [np.int64(0), *starts], values.xs, length=-1, reverse=reverse)
+    return results[1:], [True] * (len(results) - 1)
+
+
+_COUNT = ArrayType(int64, ())
+
+
+def choose(active: Any, new: Any, old: Any) -> Any:
+    """``new`` in the lanes that are ``active``, else ``old``."""
+    shape = shape_of(new)
+    return select(active if len(shape) == 1 else broadcast(active, shape, (0,)), new, old)
+
+
+# ------------------------------------------------------------------------------------------------------- primitive
+
+
+def _lower(
+    operands: Sequence[Operand], result_types: Sequence[ArrayType], *, body: Program, length: int, reverse: bool,
+    constants: int, carries: int, checkpoint: int | str | None,
+) -> Repeat:
+    return Repeat(body, constants, carries, length, reverse)
+
+
+def scan(
+    body: Program, count: Any, constants: Sequence[Any], carries: Sequence[Any], xs: Sequence[Any], *, length: int,
+    reverse: bool = False, checkpoint: int | str | None = None,
+) -> list[Any]:
+    """The final carries and the stacked ys of a loop; ``count`` is the number of iterations if ``length`` is -1.
+
+    ``checkpoint`` says what reverse mode stores: None what it needs of every iteration, an integer the carries of every
+    so manieth iteration, 'sqrt' those of about the square root of their number, 'binomial' those of about its
+    logarithm. What is not stored is computed again.
+    """
+    if (count is None) != (length >= 0):
+        raise ArgumentError(f"scan: expected either a length or a count of iterations, got {length} and {count!r}{user_line()}")
+    if checkpoint is not None and length < 0:
+        raise ArgumentError(f"scan: checkpoint={checkpoint!r} needs a length that is known when the loop is traced: use "
+                            f"checkpoint=None{user_line()}")
+    params = {"body": body, "length": length, "reverse": reverse, "constants": len(constants), "carries": len(carries),
+              "checkpoint": checkpoint}
+    return bind_all(scan_p, [*([] if count is None else [count]), *constants, *carries, *xs], params)
+
+
+scan_p = Primitive(
+    "scan",
+    type=_type,
+    evaluate=_evaluate,
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    lower=_lower,
+    multiple=True,
+)
+
+PRIMITIVES = (scan_p,)
