@@ -12,6 +12,14 @@ np.float64(0.0)
 from gradxform import cache, debug, errors, lax, numpy, tree
 from gradxform.api import (
     ShapeDType,
+    SymbolicZero,
+    checkpoint,
+    checkpoint_name,
+    checkpoint_policies,
+    closure_convert,
+    custom_jvp,
+    custom_rule,
+    custom_vjp,
     disable_jit,
     eval_shape,
     grad,
@@ -25,6 +33,7 @@ from gradxform.api import (
     linearize,
     make_ir,
     make_jaxpr,
+    remat,
     stop_gradient,
     value_and_grad,
     vjp,
@@ -37,6 +46,8 @@ from gradxform.dtypes import float0
 
 __version__ = "0.1.0"
 
-__all__ = ["Array", "ShapeDType", "__version__", "cache", "config", "debug", "disable_jit", "errors", "eval_shape", "float0",
-           "grad", "hessian", "hvp", "io_callback", "jacfwd", "jacrev", "jit", "jvp", "lax", "linear_transpose", "linearize",
-           "make_ir", "make_jaxpr", "numpy", "pure_callback", "stop_gradient", "tree", "value_and_grad", "vjp", "vmap"]
+__all__ = ["Array", "ShapeDType", "SymbolicZero", "__version__", "cache", "checkpoint", "checkpoint_name",
+           "checkpoint_policies", "closure_convert", "config", "custom_jvp", "custom_rule", "custom_vjp", "debug",
+           "disable_jit", "errors", "eval_shape", "float0", "grad", "hessian", "hvp", "io_callback", "jacfwd", "jacrev",
+           "jit", "jvp", "lax", "linear_transpose", "linearize", "make_ir", "make_jaxpr", "numpy", "pure_callback",
+           "remat", "stop_gradient", "tree", "value_and_grad", "vjp", "vmap"]

@@ -167,7 +167,7 @@ class Array(Tracer):
         if self.dtype.kind not in "iu" or self.shape:
             raise ArgumentTypeError(
                 f"only integer scalar arrays can be converted to a scalar index, got {self.type}{user_line()}")
-        return int(concrete(self, "an index into a plain array or sequence (index with np.take to trace it)"))
+        return int(concrete(self, "an index into a plain array or sequence (index gradxform.numpy.asarray(a)[i] instead)"))
 
     def _only_element(self, wanted: str) -> Any:
         if self.size != 1:
@@ -190,7 +190,7 @@ class Array(Tracer):
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         self._cut("np.asarray(x), np.array([x]), or storing x into an ndarray,",
-                  "use gradxform.numpy.array or np.stack, np.take(table, x) to look up in a plain array, "
+                  "use gradxform.numpy.array or np.stack, gradxform.numpy.take(table, x) to look up in a plain array, "
                   "and x.at[i].set(v) to update")
 
     def item(self, *args: Any) -> Any:

@@ -463,7 +463,7 @@ def test_a_callback_may_use_transforms_while_something_is_traced():
         return gx.grad(lambda x: gx.numpy.sum(x ** 3))(a)
 
     def f(x):
-        y = gx.pure_callback(host, VECTOR, x)
+        y = gx.pure_callback(host, VECTOR, gx.stop_gradient(x))
         return x * 2.0 if y[0] > 0 else x  # asks for the value while tracing
 
     value, _ = gx.vjp(f, X)
@@ -505,3 +505,284 @@ def test_threads_have_their_own_exceptions():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+# ------------------------------------------------------------------------------------------------ loops and branches
+
+LOOP_ROADS = {
+    "direct": lambda f: f,
+    "jit": gx.jit,
+    "disabled": lambda f: lambda *args: _disabled(f, *args),
+}
+
+
+def _disabled(f, *args):
+    with gx.disable_jit():
+        return f(*args)
+
+
+@pytest.fixture(params=LOOP_ROADS.values(), ids=LOOP_ROADS)
+def loop_road(request):
+    return request.param
+
+
+def test_effects_in_a_scan_happen_in_every_iteration(loop_road):
+    seen = []
+
+    def step(c, x):
+        gx.io_callback(lambda a, b: seen.append((float(a), b.tolist())), None, c, x)
+        return c + gx.numpy.sum(x), c * 2.0
+
+    xs = np.arange(10.0).reshape(5, 2)
+    total, doubled = loop_road(lambda c, xs: gx.lax.scan(step, c, xs))(0.5, xs)
+    carries = 0.5 + np.concatenate([[0.0], np.cumsum(xs.sum(1))])
+    assert seen == [(c, x.tolist()) for c, x in zip(carries, xs, strict=False)]
+    assert total == carries[-1]
+    np.testing.assert_array_equal(doubled, 2.0 * carries[:-1])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_results_of_calls_in_a_scan(loop_road, reverse):
+    """Results go to carries and to what the loop records, numbers and arrays, small and large."""
+    def host(v, s):
+        return v[::-1] + s, np.float32(s), np.sum(v)
+
+    size = 40
+    shapes = (gx.ShapeDType((size,), float), gx.ShapeDType((), np.float32), SCALAR)
+
+    def step(carry, x):
+        vector, single, total = gx.pure_callback(host, shapes, carry[0], x)
+        return (vector, carry[1] + total), (single, vector[:3], total)
+
+    def reference(start, xs):
+        carry, rows = (start, 0.0), []
+        for x in xs[::-1] if reverse else xs:
+            vector, single, total = host(carry[0], x)
+            carry = vector, carry[1] + total
+            rows.append((single, vector[:3], total))
+        return carry, [np.stack(column) for column in zip(*(rows[::-1] if reverse else rows), strict=True)]
+
+    start, xs = np.arange(float(size)), np.array([0.25, 0.5, 4.0, -1.0])
+    run = loop_road(lambda start, xs: gx.lax.scan(step, (start, 0.0), xs, reverse=reverse))
+    (vector, total), rows = run(start, xs)
+    (expected, expected_total), expected_rows = reference(start, xs)
+    np.testing.assert_array_equal(vector, expected)
+    assert total == expected_total
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        np.testing.assert_array_equal(row, expected_row)
+        assert row.dtype == expected_row.dtype
+
+
+def test_calls_in_a_while_loop_and_in_its_condition(loop_road):
+    asked = []
+
+    def condition(c):
+        return gx.io_callback(lambda a: asked.append(float(a)) or bool(a < 20.0), gx.ShapeDType((), bool), c)
+
+    def body(c):
+        return gx.pure_callback(lambda a: a * 3.0, SCALAR, c)
+
+    assert loop_road(lambda x: gx.lax.while_loop(condition, body, x))(1.0) == 27.0
+    assert asked == [1.0, 3.0, 9.0, 27.0]
+
+
+def test_only_the_branch_taken_calls(loop_road):
+    seen = []
+
+    def branch(name):
+        def run(x):
+            gx.io_callback(lambda a: seen.append((name, float(a))), None, x)
+            return x * 2.0
+        return run
+
+    run = loop_road(lambda x: gx.lax.cond(x > 0.0, branch("yes"), branch("no"), x))
+    assert run(1.5) == 3.0 and run(-2.0) == -4.0
+    assert seen == [("yes", 1.5), ("no", -2.0)]
+    seen.clear()
+    only = loop_road(lambda i: gx.lax.switch(i, [lambda: None, lambda: gx.io_callback(lambda: seen.append("one"), None)]) or i)
+    only(0)
+    only(1)
+    assert seen == ["one"]
+
+
+def test_nested_loops_keep_the_order(loop_road):
+    seen = []
+
+    def inner(j, c, i):
+        gx.io_callback(lambda *numbers: seen.append(tuple(map(float, numbers))), None, i, j, c)
+        return c + 1.0
+
+    def outer(i, c):
+        c = gx.lax.fori_loop(0, 3, lambda j, c: inner(j, c, i), c)
+        gx.io_callback(lambda i: seen.append(("row", int(i))), None, i)
+        return c
+
+    assert loop_road(lambda c: gx.lax.fori_loop(0, 2, outer, c))(0.0) == 6.0
+    assert seen == [(0, 0, 0), (0, 1, 1), (0, 2, 2), ("row", 0), (1, 0, 3), (1, 1, 4), (1, 2, 5), ("row", 1)]
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_reverse_mode_of_loops_runs_effects_once(compiled):
+    seen = []
+
+    def f(x):
+        def outer(c, _):
+            def body(c):
+                gx.io_callback(lambda a: seen.append(float(a)), None, c)
+                return c * c
+            return gx.lax.while_loop(lambda c: c < 10.0, body, c) * 0.01 + 1.5, None
+
+        return gx.lax.scan(outer, x, None, length=3)[0]
+
+    def reference(c, log):
+        for _ in range(3):
+            while c < 10.0:
+                log.append(c)
+                c = c * c
+            c = c * 0.01 + 1.5
+        return c
+
+    expected = []
+    reference(2.0, expected)
+    slope = (reference(2.0 + 1e-6, []) - reference(2.0 - 1e-6, [])) / 2e-6
+    gradient = gx.grad(f)
+    found = (gx.jit(gradient) if compiled else gradient)(2.0)
+    np.testing.assert_allclose(found, slope, rtol=1e-8)
+    np.testing.assert_allclose(seen, expected, rtol=1e-15)
+
+
+def test_an_effect_with_a_result_cannot_be_repeated():
+    def f(x):
+        def outer(c, _):
+            body = lambda c: c * c + gx.io_callback(lambda: 1.0, SCALAR)  # noqa: E731
+            return gx.lax.while_loop(lambda c: c < 10.0, body, c) * 0.01 + 1.5, None
+
+        return gx.lax.scan(outer, x, None, length=3)[0]
+
+    assert np.isfinite(f(2.0))
+    with pytest.raises(errors.NotDifferentiableError, match="its result is needed a second time"):
+        gx.grad(f)(2.0)
+
+
+def test_exceptions_end_loops(loop_road):
+    seen = []
+
+    def step(c, x):
+        gx.io_callback(lambda a: seen.append(float(a)) if a < 3 else raises(a), None, c)
+        return c + x, gx.numpy.sin(c)
+
+    run = loop_road(lambda xs: gx.lax.scan(step, 0.0, xs))
+    for _ in range(2):
+        seen.clear()
+        with pytest.raises(Unhappy, match=r"no 3\.0") as caught:
+            run(np.ones(1000))
+        assert seen == [0.0, 1.0, 2.0]
+        assert "raises" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+        total, sines = run(np.full(6, 0.5))
+        assert total == 3.0
+        np.testing.assert_allclose(sines, np.sin(np.arange(6) * 0.5), rtol=1e-15)
+
+
+def test_exceptions_in_recorded_loops_free_their_tapes():
+    def f(x, limit):
+        def body(c):
+            gx.debug.callback(lambda a: raises(a) if a > 1e6 else None, c)
+            return c * 1.01
+        return gx.lax.while_loop(lambda c: c < limit, body, x)
+
+    run = gx.jit(gx.grad(f))
+    for _ in range(3):
+        with pytest.raises(Unhappy):
+            run(1.0, 1e9)
+        steps = int(np.ceil(np.log(1e5) / np.log(1.01)))
+        np.testing.assert_allclose(run(1.0, 1e5), 1.01 ** steps, rtol=1e-10)
+
+
+def test_lanes_of_loops():
+    seen = []
+
+    def f(x):
+        def body(i, c):
+            gx.io_callback(lambda i, a: seen.append((int(i), float(a))), None, i, c)
+            return c * 2.0
+        return gx.lax.fori_loop(0, 2, body, x)
+
+    for run in (gx.vmap(f), gx.jit(gx.vmap(f))):
+        seen.clear()
+        np.testing.assert_array_equal(run(X), 4.0 * X)
+        assert seen == [(i, x * 2.0 ** i) for i in range(2) for x in X]
+
+
+def test_a_wrong_index_is_told_before_python_sees_values():
+    seen = []
+
+    def f(x, i):
+        y = x[i] * 2.0
+        gx.io_callback(seen.append, None, y)
+        return y
+
+    run = gx.jit(f)
+    assert run(X, 1) == -2.5
+    with pytest.raises(IndexError, match="index 7 is out of bounds"):
+        run(X, 7)
+
+    def loop(x, n):
+        def body(i, c):
+            gx.io_callback(seen.append, None, x[i])
+            return c + x[i]
+        return gx.lax.fori_loop(0, n, body, 0.0)
+
+    many = gx.jit(loop)
+    assert many(X, 3) == X.sum()
+    with pytest.raises(IndexError, match="index 3 is out of bounds"):
+        many(X, 8)
+    assert seen == [-2.5, *X, *X]
+
+
+def test_long_programs_with_calls():
+    """So long that it is compiled in parts."""
+    seen = []
+
+    def f(x, limit):
+        for k in range(400):
+            x = gx.numpy.sin(x) + 0.001 * k
+            if k % 50 == 0:
+                gx.io_callback(lambda k, a, b: seen.append(int(k)) if k < b else raises(a), None, k, x, limit)
+        return x
+
+    run = gx.jit(f)
+    expected = 0.3
+    for k in range(400):
+        expected = np.sin(expected) + 0.001 * k
+    np.testing.assert_allclose(run(0.3, 1000), expected, rtol=1e-12)
+    assert seen == list(range(0, 400, 50))
+    seen.clear()
+    with pytest.raises(Unhappy):
+        run(0.3, 120)
+    assert seen == [0, 50, 100]
+
+
+def test_beside_parallel_loops():
+    x = np.linspace(-1.0, 1.0, 400_000)
+
+    def f(x):
+        y = gx.numpy.sin(x)
+        total = gx.pure_callback(np.sum, SCALAR, y * y)
+        return y * total, gx.numpy.sum(y)
+
+    run = gx.jit(f)
+    for _ in range(2):
+        scaled, total = run(x)
+        np.testing.assert_allclose(scaled, np.sin(x) * np.sum(np.sin(x) ** 2), rtol=1e-12)
+        np.testing.assert_allclose(total, np.sum(np.sin(x)), atol=1e-8)
+
+
+def test_loops_show_their_calls():
+    text = str(gx.jit(lambda x: gx.pure_callback(twice, VECTOR, x) + 1.0).lower(X).loops)
+    assert "= python twice(in0(offset 0, f64[3]))" in text
+
+
+def test_no_lanes():
+    for method in ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all"):
+        f = lambda x, m=method: gx.pure_callback(twice, VECTOR, x, vmap_method=m)  # noqa: E731
+        assert gx.vmap(f)(np.zeros((0, 3))).shape == (0, 3)

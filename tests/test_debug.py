@@ -1,7 +1,10 @@
 """debug.print, debug.callback, debug.breakpoint and config.debug_nans."""
 
 import bdb
+import io
+import os
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 
 import gradxform as gx
 import gradxform.numpy as gnp
-from gradxform import config, debug, errors
+from gradxform import debug, errors
 
 X = np.array([0.5, -1.25, 3.0])
 
@@ -212,8 +215,6 @@ def test_breakpoint_stops_where_values_are_known(stops):
 def test_breakpoint_shows_the_user_s_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "breakpointhook", sys.__breakpointhook__)
     monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
-    import io
-
     monkeypatch.setattr(sys, "stdin", io.StringIO("p y\nquit\n"))
     with pytest.raises(bdb.BdbQuit):
         gx.grad(stopping)(1.5)
@@ -221,17 +222,12 @@ def test_breakpoint_shows_the_user_s_line(monkeypatch, capsys):
     assert "test_debug.py" in shown and "stopping()" in shown and "value=3." in shown
 
 
-@pytest.mark.parametrize("transform", [gx.jit, gx.vmap, lambda f: gx.jit(gx.vmap(f)), lambda f: gx.grad(gx.jit(f)), gx.make_ir],
-                         ids=["jit", "vmap", "jit_vmap", "grad_jit", "make_ir"])
-def test_breakpoint_refuses_where_values_are_unknown(stops, transform):
-    x = 1.5 if transform is not gx.vmap and "vmap" not in getattr(transform, "__name__", "") else X
-    if transform not in (gx.jit, gx.vmap, gx.make_ir):
-        x = X if "batch" in str(transform) else x
+@pytest.mark.parametrize(("transform", "argument"), [
+    (gx.jit, 1.5), (gx.vmap, X), (lambda f: gx.jit(gx.vmap(f)), X), (lambda f: gx.grad(gx.jit(f)), 1.5), (gx.make_ir, 1.5),
+], ids=["jit", "vmap", "jit_vmap", "grad_jit", "make_ir"])
+def test_breakpoint_refuses_where_values_are_unknown(stops, transform, argument):
     with pytest.raises(errors.ConcretizationError, match=r"values are not known while .*disable_jit") as caught:
-        try:
-            transform(stopping)(x)
-        except errors.AxisError:
-            transform(stopping)(X)
+        transform(stopping)(argument)
     assert "test_debug.py" in str(caught.value)
     assert stops == []
 
@@ -257,14 +253,14 @@ LINE = bad_log.__code__.co_firstlineno + 2
 
 @pytest.fixture
 def nans():
-    with config.config.override(debug_nans=True):
+    with gx.config.override(debug_nans=True):
         yield
 
 
 NAN_ROADS = {
     "grad": gx.grad,
     "jit": gx.jit,
-    "jit_grad": lambda f: gx.jit(gx.grad(f)),
+    "jit_grad": lambda f: gx.jit(gx.value_and_grad(f)),
     "grad_jit": lambda f: gx.grad(gx.jit(f)),
     "vmap": lambda f: lambda x: gx.vmap(f)(x[None]),
     "jit_in_jit": lambda f: gx.jit(lambda x: gx.jit(f)(x) + 1.0),
@@ -275,7 +271,7 @@ NAN_ROADS = {
 def test_the_line_of_the_first_nan_is_named(nans, transform):
     run = transform(bad_log)
     good = run(np.array([2.0, 3.0]))
-    assert np.all(np.isfinite(good))
+    assert all(np.all(np.isfinite(part)) for part in gx.tree.leaves(good))
     for _ in range(2):
         with pytest.raises(FloatingPointError, match="the first NaN is the result of log") as caught:
             run(np.array([2.0, 0.5]))
@@ -283,13 +279,14 @@ def test_the_line_of_the_first_nan_is_named(nans, transform):
         message = str(caught.value)
         assert f"test_debug.py:{LINE} (bad_log)" in message
         assert re.search(r"operand 0: f64\[(1,)?2\] = \[+ *1\. *, +-0\.5\]", message)
-    np.testing.assert_array_equal(run(np.array([2.0, 3.0])), good)
+    for found, expected in zip(gx.tree.leaves(run(np.array([2.0, 3.0]))), gx.tree.leaves(good), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_without_the_setting_nan_is_a_value():
     run = gx.jit(bad_log)
     assert np.isnan(run(np.array([2.0, 0.5])))
-    with config.config.override(debug_nans=True), pytest.raises(errors.NanError):
+    with gx.config.override(debug_nans=True), pytest.raises(errors.NanError):
         run(np.array([2.0, 0.5]))
     assert np.isnan(run(np.array([2.0, 0.5])))
 
@@ -323,3 +320,86 @@ def test_structured_results_are_looked_at(nans):
 def test_integers_and_infinity_are_fine(nans):
     assert gx.jit(lambda x: 1.0 / x)(0.0) == np.inf
     np.testing.assert_array_equal(gx.jit(lambda n: n // 2)(np.array([4, 6])), [2, 3])
+
+
+# ------------------------------------------------------------------------------------------------------------- loops
+
+LOOP_ROADS = {
+    "direct": lambda f: f,
+    "jit": gx.jit,
+    "grad": lambda f: lambda x: gx.value_and_grad(f)(x)[0],
+    "jit_grad": lambda f: lambda x: gx.jit(gx.value_and_grad(f))(x)[0],
+}
+
+
+@pytest.fixture(params=LOOP_ROADS.values(), ids=LOOP_ROADS)
+def loop_road(request):
+    return request.param
+
+
+def test_print_in_loops_and_branches(loop_road, capsys):
+    def body(i, c):
+        c = gx.lax.cond(c > 2.0, lambda c: (debug.print("large {:.2f}", c), c)[1], lambda c: c, c)
+        debug.print("i = {i}: {c:.3f}", i=i, c=c)
+        return c * 1.5
+
+    assert loop_road(lambda x: gx.lax.fori_loop(0, 4, body, x))(1.0) == 1.5 ** 4
+    assert capsys.readouterr().out == ("i = 0: 1.000\ni = 1: 1.500\nlarge 2.25\ni = 2: 2.250\nlarge 3.38\ni = 3: 3.375\n")
+
+
+def test_print_in_a_while_loop(loop_road, capsys):
+    def f(x):
+        return gx.lax.while_loop(lambda c: c < 10.0, lambda c: (debug.print("{}", c), c * 3.0)[1], x)
+
+    assert loop_road(f)(1.0) == 27.0
+    assert capsys.readouterr().out == "1.0\n3.0\n9.0\n"
+
+
+def test_breakpoint_in_loops(stops):
+    run = lambda x: gx.lax.fori_loop(0, 3, lambda i, c: stopping(c), x)  # noqa: E731
+    with pytest.raises(errors.ConcretizationError, match="disable_jit"):
+        run(1.0)
+    assert stops == []
+    with gx.disable_jit():
+        assert run(1.0) == 8.0
+    assert stops == ["stopping"] * 3
+
+
+def step(c, x):
+    y = c - x
+    z = gnp.sqrt(y)  # the line
+    return c - 1.0, z
+
+
+STEP_LINE = step.__code__.co_firstlineno + 2
+
+
+def test_the_line_of_a_nan_in_a_loop_is_named(nans, loop_road):
+    run = loop_road(lambda c: gnp.sum(gx.lax.scan(step, c, np.ones(5))[1]))
+    assert np.isfinite(run(6.5))
+    with pytest.raises(errors.NanError, match="the first NaN is the result of sqrt") as caught:
+        run(3.0)
+    assert f"test_debug.py:{STEP_LINE} (step)" in str(caught.value)
+    assert "operand 0: f64[] = -1." in str(caught.value)
+
+
+def test_the_line_of_a_nan_in_a_while_loop_is_named(nans):
+    def body(c):
+        return gnp.log(c)
+
+    for road in (lambda f: f, gx.jit):
+        with pytest.raises(errors.NanError, match="result of log") as caught:
+            road(lambda x: gx.lax.while_loop(lambda c: c == c, body, x))(5.0)
+        assert "(body)" in str(caught.value)
+
+
+def test_the_setting_can_come_from_the_environment():
+    script = ("import numpy as np, gradxform as gx\n"
+              "print(gx.config.debug_nans)\n"
+              "f = gx.jit(lambda x: np.sqrt(x))\n"
+              "print(f(4.0))\n"
+              "try: f(-4.0)\n"
+              "except FloatingPointError as error: print(type(error).__name__)\n")
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120,
+                           env={**os.environ, "GRADXFORM_DEBUG_NANS": "1"})
+    assert ended.stdout.split() == ["True", "2.0", "NanError"], ended.stderr

@@ -41,9 +41,9 @@ def vector_functions(library: Path) -> list[str]:
     return sorted({word for line in table.splitlines() for word in line.split() if word.startswith("_ZGV")})
 
 
-def load(name: str) -> ctypes.CDLL:
-    """Compile if need be and load; RuntimeError if the elementary functions were not vectorised."""
+def load(name: str, *, elementary: bool = True) -> ctypes.CDLL:
+    """Compile if need be and load; RuntimeError if it calls `elementary` functions that were not vectorised."""
     library = build(name)
-    if shutil.which("objdump") is not None and not vector_functions(library):
+    if elementary and shutil.which("objdump") is not None and not vector_functions(library):
         raise RuntimeError(f"g++ did not vectorise the functions that {name}.cpp calls: no _ZGV symbols in {library}")
     return ctypes.CDLL(str(library))

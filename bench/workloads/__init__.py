@@ -14,6 +14,12 @@ NAMES = (
     "import_time",
     "elementwise",
     "chained_sin",
+    "lorenz",
+    "newton_while",
+    "kalman",
+    "lstm",
+    "lstm_float32",
+    "gauss_seidel",
 )
 
 

@@ -67,8 +67,8 @@ class _WithRules:
         known = list(self._signature.parameters) if self._signature is not None else []
         for name in names:
             if name not in known:
-                raise ArgumentError(f"{self._kind} of {name_of(self.fun)}: nondiff_argnames names {name!r}, which is no argument "
-                                    "of it")
+                raise ArgumentError(
+                    f"{self._kind} of {name_of(self.fun)}: nondiff_argnames names {name!r}, which is no argument of it")
             positions.append(known.index(name))
         if any(position < 0 for position in positions):
             raise ArgumentError(f"{self._kind} of {name_of(self.fun)}: nondiff_argnums must not be negative, got {argnums!r}")

@@ -40,10 +40,9 @@ from gradxform.errors import (
 )
 from gradxform.ir import ArrayType
 from gradxform.linear import zeros
-from gradxform.transforms import Split
+from gradxform.transforms import Split, pull_back
 from gradxform.transforms import jvp as jvp_program
 from gradxform.transforms import linearize as linearize_program
-from gradxform.transforms import pull_back
 from gradxform.transforms import transpose as transpose_program
 
 _UNCONNECTED = ("zero", "none", "raise")

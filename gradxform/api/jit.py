@@ -36,6 +36,7 @@ from gradxform.api.layout import (
 )
 from gradxform.api.lowered import Lowered, optimised
 from gradxform.api.nans import find_nan
+from gradxform.api.stepping import stepping_arguments
 from gradxform.api.tracing import Traced, as_values, name_of, trace, types_of
 from gradxform.backend import memory_cache
 from gradxform.backend.callable import NativeCallable, NativeEntry
@@ -117,7 +118,7 @@ class Jitted(NativeCallable):
     def call_slow(self, /, *args: Any, **kwargs: Any) -> Any:
         """Calls for which there is no native code yet, or whose arguments must be made fit for it."""
         if jit_disabled():
-            return self._fun(*args, **kwargs)
+            return self._step(args, kwargs)
         if current_builder() is not None or any(isinstance(x, Tracer) for x in tree.leaves((args, kwargs))):
             return self._stage(args, kwargs)
         request = self._request(args, kwargs)
@@ -220,6 +221,12 @@ class Jitted(NativeCallable):
         return EntrySpec(request.positional, request.keywords, outputs, len(traced.captures)), structured
 
     # ------------------------------------------------------------------------------------------- the two ways on
+
+    def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The function itself, as `disable_jit` wants it."""
+        given = tuple([x if self._is_static(i) else stepping_arguments(x) for i, x in enumerate(args)])
+        named = {name: x if self._is_static(name) else stepping_arguments(x) for name, x in kwargs.items()}
+        return self._fun(*given, **named)
 
     def _run_in_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The results as NumPy computes them, equation by equation."""

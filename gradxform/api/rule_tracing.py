@@ -33,10 +33,11 @@ from gradxform.errors import (
 )
 from gradxform.ir import ArrayType, Equation, Program, Var
 from gradxform.linear import broadcast, zeros
+from gradxform.passes.dead import remove_dead
 from gradxform.primitives.constant import Constant, constant_p
 from gradxform.primitives.custom import Backward, BatchedRules, Derivative, Rules, is_zero, transposed_forward
 from gradxform.primitives.logic import convert
-from gradxform.transforms import linearize, split
+from gradxform.transforms import jvp, linearize, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,8 @@ def record(
         return program
     count = len(program.inputs) - len(captures)
     first_captured = len(call.operand_types) - len(call.captures)
-    own = {_identity(value): program.inputs[first_captured + i] for i, value in enumerate(call.captures)} if has_operands else {}
+    own = {_identity(value): program.inputs[first_captured + i]
+           for i, value in enumerate(call.captures)} if has_operands else {}
     equations: list[Equation] = []
     renamed: dict[Any, Any] = {}
     for var, value in zip(program.inputs[count:], captures, strict=True):
@@ -224,6 +226,39 @@ def _zero(array_type: ArrayType, symbolic: bool) -> Any:
 
 def forward_rule(call: Call, functions: RuleFunctions, nonzero: tuple[bool, ...]) -> Derivative:
     """The derivative that a jvp rule gives."""
+    if functions.symbolic_tangents:
+        return _forward_rule(call, functions, nonzero)
+    every = tuple([is_float(t.dtype) for t in call.types] + [False] * (len(nonzero) - len(call.types)))
+    if every == nonzero:
+        return _forward_rule(call, functions, nonzero)
+    # Zeros that the rule computes with would be constants in its linear part, which could not be transposed then. So the
+    # rule is traced for all tangents, and those that are zero are taken out of what it says.
+    restricted = _restricted(_forward_rule(call, functions, every),
+                             [flag for flag, there in zip(nonzero, every, strict=True) if there])
+    return restricted or _forward_rule(call, functions, nonzero)
+
+
+def _restricted(found: Derivative, kept: Sequence[bool]) -> Derivative | None:
+    """The derivative for some of the tangents; None if dataflow does not show that it is linear in them.
+
+    A linear map is its own derivative, and derivatives leave out what is zero.
+    """
+    assert found.forward is not None
+    residuals = len(found.forward.inputs) - len(kept)
+    count = len(found.forward.outputs)
+    pushed, flags = jvp(found.forward, [*[False] * residuals, *kept])
+    program = remove_dead(Program(pushed.inputs, pushed.equations, pushed.outputs[count:], pushed.name), {})
+    ignored = set(pushed.inputs[residuals: residuals + len(kept)])
+    if any(x in ignored for e in program.equations for x in e.inputs) or any(x in ignored for x in program.outputs):
+        return None
+    inputs = (*pushed.inputs[:residuals], *pushed.inputs[residuals + len(kept):])
+    remaining = iter(flags)
+    depends = tuple([flag and next(remaining) for flag in found.depends])
+    return Derivative(found.known, Program(inputs, program.equations, program.outputs, program.name), None, depends)
+
+
+def _forward_rule(call: Call, functions: RuleFunctions, nonzero: tuple[bool, ...]) -> Derivative:
+    """The derivative that a jvp rule gives, traced with zeros for the tangents that are not ``nonzero``."""
     what, rule, count = "jvp rule", functions.jvp, len(call.operand_types)
     assert rule is not None
     moving = [t.strong() for t, flag in zip(call.operand_types, nonzero, strict=True) if flag]
@@ -332,13 +367,13 @@ class BackwardRule(Backward):
         if len(tree.leaves(entry)) != sum(x is not None for x in entries):
             raise TreeError(f"{what} must have the structure of the argument, {tree.structure(argument)}, got "
                             f"{tree.structure(entry)}{user_line()}")
-        result = []
+        result: list[Any] = []
         for position, leaf in zip(positions, entries, strict=True):
             wanted = call.types[position].strong()
             if not is_float(wanted.dtype):
                 if not (leaf is None or isinstance(leaf, SymbolicZero) or getattr(leaf, "dtype", None) == float0):
-                    raise NotDifferentiableError(f"{what}, which is an integer, must be None or of dtype float0, got {_shown(leaf)}"
-                                                 f"{user_line()}")
+                    raise NotDifferentiableError(
+                        f"{what}, which is an integer, must be None or of dtype float0, got {_shown(leaf)}{user_line()}")
                 result.append(None)
             else:
                 result.append(zeros(wanted) if leaf is None else _of_type(what, leaf, wanted))

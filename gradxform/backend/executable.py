@@ -18,13 +18,15 @@ import numpy as np
 
 from gradxform.backend import disk_cache
 from gradxform.backend.compile import Loaded, codegen_identity, compile_text, load
+from gradxform.backend.emit import imported_symbols
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, entry_imports, fingerprint
 from gradxform.backend.generation import kernel_of, module_text, tier_of
+from gradxform.backend.host_call import HostCall
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.symbols import symbol_address
 from gradxform.config import config
 from gradxform.errors import IndexRangeError
-from gradxform.ir import Program
+from gradxform.ir import Program, callbacks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,21 +63,30 @@ def compile_program(
 ) -> Executable:
     """Native code for ``program`` behind an entry point of ``spec``, from the disk cache if it is there."""
     options = f"{config.parallel_threshold} {config.release_gil_threshold}"
+    sites_of_calls = callbacks(program)
+    called = list(dict.fromkeys(sites_of_calls))
+    # Callbacks print as names: which of them are one is not in the text.
+    order = str([called.index(callback) for callback in sites_of_calls])
     key = disk_cache.key_of(
-        ("program", str(program), repr(spec), options, codegen_identity(), code_fingerprint(), fingerprint()))
+        ("program", str(program), order, repr(spec), options, codegen_identity(), code_fingerprint(), fingerprint()))
     entry = disk_cache.get(key)
     if entry is None:
         kernel = kernel_of(optimise(program))
-        text, imports, sites = module_text(kernel, spec)
+        text, module = module_text(kernel, spec)
         object_code = compile_text(text, tier_of(kernel))
-        entry = disk_cache.Entry(object_code, {"imports": json.dumps(imports), "sites": json.dumps(sites)})
+        numbers = [called.index(callback) for callback in module.callbacks]
+        entry = disk_cache.Entry(object_code, {
+            "imports": json.dumps(imported_symbols(module)), "sites": json.dumps(module.sites),
+            "callbacks": json.dumps(numbers)})
         disk_cache.put(key, entry)
     sites = json.loads(str(entry.metadata["sites"]))
     raiser = _index_raiser(sites)
     addresses = entry_imports(spec, statics, captures, raiser)
     addresses.update({name: symbol_address(name) for name in json.loads(str(entry.metadata["imports"]))})
+    host_calls = [HostCall(called[number]) for number in json.loads(str(entry.metadata["callbacks"]))]
+    addresses.update((f"gx.callback.{number}", id(host_call)) for number, host_call in enumerate(host_calls))
     loaded: Loaded = load(entry.object_code, addresses, (ENTRY_SYMBOL, CELL_SYMBOL))
-    alive = (loaded, spec, dict(statics), tuple(captures), raiser)
+    alive = (loaded, spec, dict(statics), tuple(captures), raiser, host_calls)
     return Executable(loaded.address(ENTRY_SYMBOL), loaded.address(CELL_SYMBOL), alive)
 
 

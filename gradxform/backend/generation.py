@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gradxform.backend.compile import Tier
-from gradxform.backend.emit import emit_kernel, imported_symbols
+from gradxform.backend.emit import emit_kernel
 from gradxform.backend.entry import emit_entry
+from gradxform.backend.module import Module
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.node_lowering import lower_program
 from gradxform.backend.segment import segment_kernel
@@ -51,7 +52,7 @@ def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:
     return replace(spec, arena_bytes=kernel.arena_bytes, release_gil=release)
 
 
-def module_text(kernel: Kernel, spec: EntrySpec) -> tuple[str, tuple[str, ...], list[tuple[int, int]]]:
-    """The whole module: kernel and entry point; the symbols it imports; axis and extent of its checked indices."""
+def module_text(kernel: Kernel, spec: EntrySpec) -> tuple[str, Module]:
+    """The text of the whole module, kernel and entry point, and the record of what it imports and checks."""
     text, module = emit_kernel(kernel)
-    return f"{text}\n{emit_entry(finish_spec(spec, kernel))}", imported_symbols(module), module.sites
+    return f"{text}\n{emit_entry(finish_spec(spec, kernel))}", module

@@ -8,6 +8,7 @@ from gradxform.loopir.expression import Apply, Expression, Load, Symbol
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
+    Call,
     For,
     Let,
     Multiply,
@@ -64,6 +65,9 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
         elif isinstance(statement, Multiply):
             for matrix in (statement.left, statement.right, statement.result):
                 found[matrix.buffer] = None
+        elif isinstance(statement, Call):
+            for region in (*statement.arguments, *statement.results):
+                found[region.buffer] = None
         for inner in bodies(statement):
             found.update(touched(inner))
     return found

@@ -110,6 +110,11 @@ def place_branch(lowering: Lowering, branch: Branch, operands: Sequence[Reader],
             values = [lowering.reader(atom)(index) for atom, index in zip(sources, axes, strict=True)]
             lowering.settle([load.buffer for value in values for load in loads(value)])
         arms.append(Arm(nodes, values, [x if isinstance(x, Var) and x in lowering.stored else None for x in sources], held))
+    if not results:  # only effects: a result that nobody reads stands for the node
+        results, axes = [Var(_COUNT)], [()]
+        for arm in arms:
+            arm.values.append(ZERO)
+            arm.sources.append(None)
     node = Node(results[0], "choice", (), index, choice=Choice(index, arms, axes), bases=bases, results=tuple(results))
     node.reads += _outer_reads([n for arm in arms for n in arm.body], [v for arm in arms for v in arm.values],
                                [var for arm in arms for var in arm.held.values()])
@@ -184,7 +189,7 @@ def _finish(lowering: Lowering, loop: Loop, starts: Sequence[Reader], results: S
             bases.append((carry.result, carry.base))
         else:
             carry.start = start(carry.axes)
-    node = Node(results[0], "loop", (), loop.end, loop=loop, bases=bases, results=tuple(results))
+    node = Node(results[0] if results else Var(_COUNT), "loop", (), loop.end, loop=loop, bases=bases, results=tuple(results))
     expressions = [loop.condition, *(c.following for c in loop.carries), *(r.position for r in loop.records)]
     node.reads += _outer_reads([*loop.head, *loop.body], expressions, [c.variable for c in loop.carries])
     node.reads += [load for carry in loop.carries for load in loads(carry.start)]

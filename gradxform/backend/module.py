@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gradxform.backend.elementary import Request, declarations, definitions
+from gradxform.ir import Callback
 
 
 @dataclass(slots=True)
@@ -19,6 +20,8 @@ class Module:
     vectors: dict[str, None] = field(default_factory=dict)
     sites: list[tuple[int, int]] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
+    callbacks: dict[Callback, int] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         requests = list(self.requests)
@@ -33,6 +36,19 @@ class Module:
         groups = [f"attributes {number} = {{ {text} }}" for text, number in self.attributes.items()]
         return "\n".join([used, *self.declarations, definitions(requests), *self.functions, *groups,
                           *(f"{name} = {text}" for name, text in self.metadata.items())])
+
+    def callback(self, called: Callback) -> int:
+        """The number under which the module calls a Python function: its object is imported as ``gx.callback.NUMBER``."""
+        return self.callbacks.setdefault(called, len(self.callbacks))
+
+    def text_constant(self, text: str) -> str:
+        """The name of a constant string."""
+        name = self.texts.get(text)
+        if name is None:
+            name = self.texts[text] = f"@gx.text.{len(self.texts)}"
+            size = len(text.encode()) + 1
+            self.declarations[f'{name} = private constant [{size} x i8] c"{text}\\00"'] = None
+        return name
 
     def rarely(self) -> int:
         """The number of the metadata that marks a branch as one that is hardly ever taken."""

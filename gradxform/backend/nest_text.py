@@ -12,6 +12,7 @@ from typing import Literal
 
 from gradxform.backend.careful import thunk
 from gradxform.backend.elementary import Request, roster, symbol
+from gradxform.backend.host_call import signature_text
 from gradxform.backend.instructions import constant_text, instruction, memory_type, type_name
 from gradxform.backend.liveness import free_symbols, touched
 from gradxform.backend.module import Module
@@ -20,6 +21,7 @@ from gradxform.loopir.expression import Apply, Constant, Expression, Index, Load
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
+    Call,
     For,
     If,
     Let,
@@ -27,6 +29,7 @@ from gradxform.loopir.loops import (
     Multiply,
     Nest,
     Part,
+    Region,
     Reserve,
     Statement,
     Store,
@@ -80,6 +83,29 @@ fail:
   %error = call ptr @gx.python.PyErr_NoMemory()
   call void @gx.python.PyGILState_Release(i32 %state)
   ret i32 1
+}"""
+
+#: A call of a Python object with a text and two addresses; what it raises waits in the thread's state.
+CALL_PYTHON = """declare i32 @gx.python.PyGILState_Ensure()
+declare void @gx.python.PyGILState_Release(i32)
+declare ptr @gx.python.PyObject_CallFunction(ptr, ptr, ...)
+declare void @gx.python.Py_DecRef(ptr)
+@gx.format.call = private constant [4 x i8] c"snn\\00"
+define internal i32 @gx.call(ptr %function, ptr %signature, ptr %operands, ptr %results) noinline cold nounwind {
+  %state = call i32 @gx.python.PyGILState_Ensure()
+  %from = ptrtoint ptr %operands to i64
+  %to = ptrtoint ptr %results to i64
+  %answer = call ptr (ptr, ptr, ...) @gx.python.PyObject_CallFunction(
+      ptr %function, ptr @gx.format.call, ptr %signature, i64 %from, i64 %to)
+  %failed = icmp eq ptr %answer, null
+  br i1 %failed, label %end, label %release
+release:
+  call void @gx.python.Py_DecRef(ptr %answer)
+  br label %end
+end:
+  call void @gx.python.PyGILState_Release(i32 %state)
+  %code = zext i1 %failed to i32
+  ret i32 %code
 }"""
 
 EXTREMA = {"maximum_number": "maxnum", "minimum_number": "minnum"}
@@ -309,6 +335,8 @@ class NestWriter:
                 self.branch(statement)
             elif isinstance(statement, Reserve):
                 self.reserve(statement)
+            elif isinstance(statement, Call):
+                self.call_python(statement)
             else:
                 self.multiply(statement)
 
@@ -426,6 +454,42 @@ class NestWriter:
         self.abort_unless_zero(self.temporary(f"call i32 @gx.grow(ptr {slot}, i64 {position}, i64 {size})"), go_on)
         self.start_block(go_on)
 
+    def call_python(self, statement: Call) -> None:
+        """A call of a Python object, with the addresses of operands and results as integers; see `host_call`."""
+        pending, ready, go_on = self.block("pending"), self.block("ready"), self.block("on")
+        # After an index error values are not what the program says, and Python must not see them.
+        self.checked = self.aborts = True
+        noted = self.temporary("load atomic i64, ptr %status monotonic, align 8")
+        noted = self.temporary(f"or i64 {noted}, {self.temporary('load i64, ptr %bad')}")
+        self.append(f"br i1 {self.temporary(f'icmp eq i64 {noted}, 0')}, label %{ready}, label %{pending}")
+        self.start_block(pending)
+        self.append("br label %leave")
+        self.start_block(ready)
+        self.take(CALL_PYTHON)
+        arguments, results = (self.regions(regions) for regions in (statement.arguments, statement.results))
+        signature = signature_text(statement)
+        name = self.module.text_constant(signature)
+        function = f"@gx.callback.{self.module.callback(statement.callback)}"
+        self.declare(f"{function} = external global i8")
+        code = self.temporary(f"call i32 @gx.call(ptr {function}, ptr {name}, ptr {arguments}, ptr {results})")
+        self.abort_unless_zero(code, go_on)
+        self.start_block(go_on)
+
+    def regions(self, regions: Sequence[Region]) -> str:
+        """An array of the addresses of regions."""
+        if not regions:
+            return "null"
+        array = f"%{self.block('regions')}"
+        self.entry_lines.append(f"{array} = alloca [{len(regions)} x ptr], align 8")
+        for position, region in enumerate(regions):
+            pointer = self.base(region.buffer)
+            offset = self.value(region.offset, {})
+            address = self.temporary(
+                f"getelementptr inbounds {memory_type(region.buffer.dtype)}, ptr {pointer}, i64 {offset}")
+            slot = self.temporary(f"getelementptr ptr, ptr {array}, i64 {position}")
+            self.append(f"store ptr {address}, ptr {slot}")
+        return array
+
     def part(self, part: Part) -> None:
         """A call of a function that holds the part; it gets the buffers and symbols that it uses."""
         self.counter += 1
@@ -496,9 +560,10 @@ class NestWriter:
         """The nest as one function; after it, `guarded` says whether its result can be true."""
         self.local_buffers()
         self.statements(self.nest.body)
-        written = self.stores(self.nest.body)
+        written, handed_out = self.stores(self.nest.body), self.seen_by_python(self.nest.body)
         parameters = [
-            f"ptr noalias {'readonly ' if b not in written else ''}captures(none) {self.pointers[b]}" for b in self.buffers
+            f"ptr noalias {'readonly ' if b not in written else ''}{'' if b in handed_out else 'captures(none) '}"
+            f"{self.pointers[b]}" for b in self.buffers
         ]
         parameters.append("ptr noalias %status")
         if self.arguments is not None:
@@ -549,13 +614,22 @@ class NestWriter:
     def stores(self, statements: Sequence[Statement]) -> set[Buffer]:
         found: set[Buffer] = set()
         for statement in statements:
-            buffer = written(statement)
-            if buffer is not None:
-                found.add(buffer)
+            found.update(written(statement))
             if isinstance(statement, Reserve):
                 found.add(statement.buffer)
             for body in bodies(statement):
                 found |= self.stores(body)
+        return found
+
+
+    def seen_by_python(self, statements: Sequence[Statement]) -> set[Buffer]:
+        """Buffers whose addresses are given to functions that LLVM does not see."""
+        found: set[Buffer] = set()
+        for statement in statements:
+            if isinstance(statement, Call):
+                found.update(region.buffer for region in (*statement.arguments, *statement.results))
+            for body in bodies(statement):
+                found |= self.seen_by_python(body)
         return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend.liveness import lay_out
-from gradxform.backend.nodes import Choice, Loop, Node, NodeGraph, Product, Side
+from gradxform.backend.nodes import Choice, Loop, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.schedule import Group, partition
 from gradxform.config import config
 from gradxform.dtypes import DType, bool_, int64
@@ -38,6 +38,7 @@ from gradxform.loopir.expression import (
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
+    Call,
     For,
     If,
     Kernel,
@@ -45,6 +46,7 @@ from gradxform.loopir.loops import (
     Matrix,
     Multiply,
     Nest,
+    Region,
     Reserve,
     Statement,
     Store,
@@ -133,7 +135,9 @@ class Nests:
 
     def find_consumers(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
-            for var in dict.fromkeys([*(load.buffer for load in node.reads), *(base for _, base in node.bases)]):
+            if node.call is not None:
+                self.kept.update(x for x in node.call.operands if isinstance(x, Var))
+            for var in node.inputs:
                 self.consumers.setdefault(var, []).append(node)
             for block in node.blocks:
                 self.find_consumers(block)
@@ -188,7 +192,7 @@ class Nests:
                 in_place = any(base is var for reader in readers for _, base in reader.bases)
                 kept = node.kind == "product" or var in self.kept or node.stores(var)
                 if kept or in_place or (apart and (depth == 0 or not straight)):
-                    whole = node.kind in ("loop", "choice")
+                    whole = node.kind in ("loop", "choice", "call")
                     self.storage[var] = self.allocate_whole(var, depth) if whole else self.allocate(node, depth)
 
     # -------------------------------------------------------------------------------------------------- levels
@@ -232,6 +236,8 @@ class Nests:
                 statements += self.repeat(node, node.loop, depth)
             elif node.choice is not None:
                 statements += self.choose(node, node.choice, depth)
+            elif node.call is not None:
+                statements += self.call_python(node.call)
             else:
                 statements += self.compute(node)
         return statements
@@ -372,6 +378,27 @@ class Nests:
         result = Matrix(target.buffer, target.offset, product.rows * product.columns, product.columns, 1)
         return Multiply(result, matrix(product.left), matrix(product.right), product.batch, product.rows,
                         product.inner, product.columns)
+
+    def call_python(self, call: PythonCall) -> list[Statement]:
+        """A call into Python; numbers among its operands are stored for it."""
+        statements: list[Statement] = []
+        arguments: list[Region] = []
+        for operand in call.operands:
+            if isinstance(operand, Var):
+                arguments.append(self.region(operand))
+            else:
+                buffer = self.new_buffer("number", operand.dtype, (), 1)
+                statements.append(Store(buffer, (), self.place(operand)))
+                arguments.append(Region(buffer, ZERO, ()))
+        return [*statements, Call(call.callback, tuple(arguments), tuple(map(self.region, call.results)))]
+
+    def region(self, var: Var) -> Region:
+        """Where a stored value lies as a whole."""
+        source = self.inputs.get(var)
+        if source is not None:
+            return Region(source, ZERO, var.type.shape)
+        stored = self.storage[var]
+        return Region(stored.buffer, stored.offset, var.type.shape)
 
     # ---------------------------------------------------------------------------------------- loops and branches
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend import loop_lowering
-from gradxform.backend.nodes import Node, NodeGraph, Product, Side
+from gradxform.backend.nodes import Node, NodeGraph, Product, PythonCall, Side
 from gradxform.core import Builder
 from gradxform.dtypes import bool_, is_float
 from gradxform.errors import CompileError
@@ -44,7 +44,19 @@ from gradxform.loopir.expression import (
     substitute,
     symbols,
 )
-from gradxform.loopir.lowering import Branch, Contraction, Cumulative, Expands, Map, Reduction, Repeat, Scatter, View, While
+from gradxform.loopir.lowering import (
+    Branch,
+    Call,
+    Contraction,
+    Cumulative,
+    Expands,
+    Map,
+    Reduction,
+    Repeat,
+    Scatter,
+    View,
+    While,
+)
 
 #: From this many multiply-adds a contraction of floats goes to BLAS.
 BLAS_THRESHOLD = 16 * 16 * 16
@@ -73,6 +85,8 @@ class Lowering:
         self.block = 0
         self.blocks = 0
         self.block_of: dict[Var, int] = {}
+        # The last node of the block that has an effect.
+        self.last_effect: Node | None = None
         self.counter = 0
 
     def reader(self, atom: Atom) -> Reader:
@@ -96,6 +110,10 @@ class Lowering:
 
     def add(self, node: Node) -> None:
         self.nodes.append(node)
+        if node.effect:
+            if self.last_effect is not None:
+                node.after.append(self.last_effect.var)
+            self.last_effect = node
         self.stored.update(dict.fromkeys(node.results, node))
         self.block_of.update(dict.fromkeys(node.results, self.block))
 
@@ -118,6 +136,8 @@ class Lowering:
             loop_lowering.place_while(self, lowered, operands, equation.outputs)
         elif isinstance(lowered, Branch):
             loop_lowering.place_branch(self, lowered, operands, equation.outputs)
+        elif isinstance(lowered, Call):
+            self.place_call(lowered, operands, equation.outputs)
         else:
             for var, one in zip(equation.outputs, lowered, strict=True):
                 self.place(var, one, operands, equation)
@@ -196,13 +216,13 @@ class Lowering:
     @contextmanager
     def inner_block(self) -> Iterator[list[Node]]:
         """A block within this one; its nodes are complete after the ``with``."""
-        outer, outer_block = self.nodes, self.block
+        outer, outer_block, outer_effect = self.nodes, self.block, self.last_effect
         self.blocks += 1
-        self.nodes, self.block = [], self.blocks
+        self.nodes, self.block, self.last_effect = [], self.blocks, None
         try:
             yield self.nodes
         finally:
-            self.nodes, self.block = outer, outer_block
+            self.nodes, self.block, self.last_effect = outer, outer_block, outer_effect
 
     def settle(self, needed: Iterable[Var]) -> None:
         """Decide for the block which nodes take over memory; the others get a copy of the value that they update.
@@ -210,10 +230,11 @@ class Lowering:
         ``needed`` are the values that are read when the block ends. A node may take over the memory of a value that
         nothing reads after it, and that the node itself reads, if at all, before it writes.
         """
+        self.read_early(needed)
         last: dict[Var, int] = dict.fromkeys(needed, len(self.nodes))
         readers: dict[Var, list[int]] = {}
         for position, node in enumerate(self.nodes):
-            for var in dict.fromkeys([*(load.buffer for load in node.reads), *(base for _, base in node.bases)]):
+            for var in node.inputs:
                 readers.setdefault(var, []).append(position)
         for var, positions in readers.items():
             last[var] = max(last.get(var, -1), positions[-1])
@@ -236,12 +257,62 @@ class Lowering:
             settled.append(node)
         self.nodes[:] = settled
 
+    def read_early(self, needed: Iterable[Var]) -> None:
+        """Bring the block into an order in which values are read before they are updated, where that can be.
+
+            s = scatter x ... ; u = x[i]   ->   u = x[i] ; s = scatter x ...
+        """
+        needed = set(needed)
+        for node in [node for node in self.nodes if node.bases]:
+            position = self.nodes.index(node)
+            bases = {base for _, base in node.bases}
+            late = [n for n in self.nodes[position + 1:]
+                    if any(load.buffer in bases for load in n.reads) or any(base in bases for _, base in n.bases)]
+            if not late or bases & needed:
+                continue
+            dependent = set(node.results)
+            wanted: set[Var] = set()
+            for other in self.nodes[position + 1:]:
+                if any(var in dependent for var in other.inputs):
+                    dependent.update(other.results)
+            if any(var in dependent for other in late for var in other.results):
+                continue
+            moved = []
+            for other in reversed(self.nodes[position + 1:]):
+                if other in late or any(var in wanted for var in other.results):
+                    wanted.update(other.inputs)
+                    moved.append(other)
+            moved.reverse()
+            rest = [n for n in self.nodes[position:] if n not in moved]
+            self.nodes[position:] = [*moved, *rest]
+
     def copied(self, array_type: ArrayType, read: Callable[[Index], Expression]) -> Var:
         """A new stored variable with the values of ``read``."""
         copy = Var(array_type)
         axes = self.axes_for(array_type.shape)
         self.add(Node(copy, "map", axes, read(axes)))
         return copy
+
+    def place_call(self, lowered: Call, operands: Sequence[Reader], results: Sequence[Var]) -> None:
+        """A call into Python: its operands of rank 1 or more lie in memory as wholes."""
+        given: list[Var | Expression] = []
+        for operand in operands:
+            if not operand.type.shape:
+                given.append(operand(()))
+                continue
+            value = operand(axes := self.axes_for(operand.type.shape))
+            whole = isinstance(value, Load) and (value.buffer in self.stored or value.buffer in self.held) and (
+                value.buffer.type.shape == operand.type.shape
+                and all(part is a for part, a in zip(value.index, axes, strict=True)))
+            given.append(value.buffer if whole else self.copied(operand.type.strong(), operand.read))  # type: ignore[union-attr]
+        reads: list[Load] = []
+        for x in given:
+            reads += [Load(x, (ZERO,) * x.type.rank, x.type.dtype)] if isinstance(x, Var) else loads(x)
+        var = results[0] if results else Var(ArrayType(bool_, ()))
+        call = PythonCall(lowered.callback, given, tuple(results))
+        node = Node(var, "call", (), ZERO, call=call, results=tuple(results), effect=lowered.effect)
+        node.reads = reads
+        self.add(node)
 
     def expand(self, var: Var, lowered: Expands, operands: Sequence[Reader]) -> None:
         builder = Builder("lowering")

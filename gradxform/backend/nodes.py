@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from math import prod
 
 from gradxform.backend.instructions import cost
-from gradxform.ir import Var
+from gradxform.ir import Callback, Var
 from gradxform.loopir.expression import ZERO, Apply, Expression, Index, Load, Symbol, loads
 
 #: Values that loops carry, and that branches give, are computed in memory of their own up to this many elements.
 SMALL_ELEMENTS = 32
 #: How often a loop is taken to run whose number of iterations is not known.
 TYPICAL_ITERATIONS = 100
+#: What a call into Python is taken to last, in nanoseconds.
+CALL_WORK = 5_000.0
 
 
 @dataclass(slots=True, eq=False)
@@ -100,14 +102,24 @@ class Choice:
 
 
 @dataclass(slots=True, eq=False)
+class PythonCall:
+    """Calls Python with ``operands``: whole stored values, or expressions of rank 0 with their dtype."""
+
+    callback: Callback
+    operands: list[Var | Expression]
+    results: tuple[Var, ...]
+
+
+@dataclass(slots=True, eq=False)
 class Node:
-    """``kind`` is map, reduction, cumulative, scatter, product, loop or choice.
+    """``kind`` is map, reduction, cumulative, scatter, product, loop, choice or call.
 
     ``axes`` holds one index expression per result axis: a Symbol, or ZERO where the extent is 1. ``reduced`` are the
-    further loop axes of reductions and scatters. Only loops and choices have several ``results``.
+    further loop axes of reductions and scatters. Only loops, choices and calls have several ``results``, or none: then
+    ``var`` only stands for the node.
 
     ``bases`` pairs results with the values whose memory they take over; ``after`` are variables whose nodes must run
-    before this one because they read such a value.
+    before this one because they read such a value, or have an ``effect`` that comes before its own.
     """
 
     var: Var
@@ -122,6 +134,8 @@ class Node:
     product: Product | None = None
     loop: Loop | None = None
     choice: Choice | None = None
+    call: PythonCall | None = None
+    effect: bool = False
     results: tuple[Var, ...] = ()
     after: list[Var] = field(default_factory=list)
     reads: list[Load] = field(default_factory=list)
@@ -132,9 +146,10 @@ class Node:
         self.results = self.results or (self.var,)
         self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
         own = [a for a in self.axes if isinstance(a, Symbol)]
-        whole = self.kind in ("product", "loop", "choice")
+        whole = self.kind in ("product", "loop", "choice", "call")
         self.loop_axes = () if whole else self.reduced if self.kind == "scatter" else (*own, *self.reduced)
         self.cost = expression_cost(self.expression)
+        self.effect = self.effect or any(node.effect for block in self.blocks for node in block)
 
     @property
     def blocks(self) -> list[list[Node]]:
@@ -147,7 +162,14 @@ class Node:
         """Whether a loop or branch writes its result ``var`` straight to where it is read; small ones it hands out."""
         if self.loop is not None:
             return any(record.result is var for record in self.loop.records)
+        if self.call is not None:
+            return var in self.call.results
         return self.choice is not None and var.type.size > SMALL_ELEMENTS
+
+    @property
+    def inputs(self) -> dict[Var, None]:
+        """The values that it reads or updates."""
+        return dict.fromkeys([*(load.buffer for load in self.reads), *(base for _, base in self.bases)])
 
     @property
     def reads_first(self) -> bool:
@@ -171,6 +193,8 @@ class Node:
         if self.loop is not None:
             body = sum(node.work for node in (*self.loop.head, *self.loop.body))
             return self.loop.iterations * (2.0 + body)
+        if self.call is not None:
+            return CALL_WORK
         if self.choice is not None:
             return 2.0 + max(sum(node.work for node in arm.body) for arm in self.choice.arms)
         return self.cost * prod(a.extent for a in self.loop_axes)

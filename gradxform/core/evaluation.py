@@ -40,7 +40,7 @@ def run(program: Program, arguments: Sequence[Any]) -> list[Any]:
         for equation in program.equations:
             operands = [x.value if isinstance(x, Literal) else values[x] for x in equation.inputs]
             if builder is not None:
-                builder.source = outer_source or equation.source
+                builder.source = equation.source or outer_source
             values.update(
                 zip(equation.outputs, bind_all(equation.operation, operands, dict(equation.params)), strict=True))
     finally:

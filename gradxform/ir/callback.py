@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradxform.dtypes import DType
+from gradxform.errors import NotDifferentiableError
 from gradxform.ir.program import Equation, Program
 
 #: Operations that are run for what they do, and not only for their results.
@@ -54,6 +55,33 @@ def _inner_effect(value: Any) -> bool:
     if isinstance(value, Program):
         return any(map(has_effect, value.equations))
     return isinstance(value, tuple) and any(map(_inner_effect, value))
+
+
+def replayed(equations: Sequence[Equation]) -> tuple[Equation, ...]:
+    """``equations`` to be run a second time for their results: effects without results are left out, at every depth.
+
+    Raises NotDifferentiableError for an effect that has a result: what it gave the first time is lost.
+    """
+    result: list[Equation] = []
+    for equation in equations:
+        if equation.operation.name in EFFECTS:
+            if equation.outputs:
+                raise NotDifferentiableError(
+                    f"{equation.operation.name} of {dict(equation.params)['callback']}: its result is needed a second time, "
+                    "in reverse mode, and it must be called once only: call it outside of the loop or of the checkpointed "
+                    f"function and hand the result in\n  in user code: {equation.source}")
+            continue
+        if has_effect(equation):
+            params = tuple([(name, _replayed_param(value)) for name, value in equation.params])
+            equation = Equation(equation.operation, equation.inputs, params, equation.outputs, equation.source)
+        result.append(equation)
+    return tuple(result)
+
+
+def _replayed_param(value: Any) -> Any:
+    if isinstance(value, Program):
+        return Program(value.inputs, replayed(value.equations), value.outputs, value.name)
+    return tuple(map(_replayed_param, value)) if isinstance(value, tuple) else value
 
 
 def callbacks(program: Program) -> tuple[Callback, ...]:

@@ -13,3 +13,17 @@ ELEMENTWISE = frozenset((
     "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor",
     "bitwise_not", "left_shift", "right_shift", "isnan", "isinf", "isfinite", "select", "convert",
 ))
+
+#: Operations that read their operand under another index, and cost nothing.
+VIEWS = frozenset(("broadcast", "reshape", "reverse", "slice", "transpose"))
+
+#: Operations that need no memory: views, and arrays that are known by their index.
+FREE = VIEWS | frozenset(("constant", "iota", "unit_vectors", "stop_gradient"))
+
+#: Operations of about one instruction per element.
+CHEAP = FREE | frozenset((
+    "abs", "add", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "ceil", "clamp", "concatenate", "convert",
+    "copysign", "equal", "floor", "greater", "greater_equal", "isfinite", "isinf", "isnan", "left_shift", "less",
+    "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mul", "neg",
+    "not_equal", "pad", "right_shift", "rint", "select", "sign", "square", "sub", "trunc",
+))

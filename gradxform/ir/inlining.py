@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from gradxform.ir.program import Atom, Equation, Literal, Program, Source, Var
 
-
 #: The parameter that holds the program for which an equation stands, by operation.
 CALLS: Mapping[str, str] = {"call": "program"}
 

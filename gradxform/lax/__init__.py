@@ -7,7 +7,8 @@ around them, and are differentiated, in both modes, and batched as such. `cond` 
 from gradxform.api import stop_gradient
 from gradxform.lax.associative import associative_scan, reduce
 from gradxform.lax.branches import cond, select, select_n, switch
-from gradxform.lax.loops import fori_loop, map, scan, while_loop
+from gradxform.lax.implicit import custom_linear_solve, custom_root, fixed_point
+from gradxform.lax.loops import fori_loop, map, while_loop
 from gradxform.lax.operations import (
     abs,
     acos,
@@ -101,6 +102,7 @@ from gradxform.lax.operations import (
     tanh,
     transpose,
 )
+from gradxform.lax.scanning import scan
 from gradxform.lax.slicing import (
     dynamic_index_in_dim,
     dynamic_slice,
@@ -119,14 +121,14 @@ from gradxform.lax.slicing import (
 __all__ = [
     "abs", "acos", "acosh", "add", "argmax", "argmin", "asin", "asinh", "associative_scan", "atan", "atan2", "atanh",
     "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast", "broadcast_in_dim", "broadcasted_iota", "cbrt",
-    "ceil", "clamp", "collapse", "concatenate", "cond", "convert_element_type", "cos", "cosh", "cummax", "cummin", "cumprod",
-    "cumsum", "digamma", "div", "dot", "dot_general", "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim",
-    "dynamic_update_index_in_dim", "dynamic_update_slice", "dynamic_update_slice_in_dim", "eq", "erf", "erf_inv", "erfc",
-    "exp", "exp2", "expand_dims", "expm1", "floor", "fori_loop", "full", "full_like", "gather", "ge", "gt", "index_in_dim",
-    "integer_pow", "iota", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt", "map", "max", "min", "mul", "ne",
-    "neg", "pad", "polygamma", "pow", "reciprocal", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or",
-    "reduce_prod", "reduce_sum", "rem", "reshape", "rev", "round", "rsqrt", "scan", "scatter", "scatter_add", "scatter_max",
-    "scatter_min", "scatter_mul", "select", "select_n", "shift_left", "shift_right_arithmetic", "sign", "sin", "sinh",
-    "slice", "slice_in_dim", "sqrt", "square", "squeeze", "stop_gradient", "sub", "switch", "tan", "tanh", "transpose",
-    "while_loop",
+    "ceil", "clamp", "collapse", "concatenate", "cond", "convert_element_type", "cos", "cosh", "cummax", "cummin",
+    "cumprod", "cumsum", "custom_linear_solve", "custom_root", "digamma", "div", "dot", "dot_general",
+    "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim", "dynamic_update_index_in_dim", "dynamic_update_slice",
+    "dynamic_update_slice_in_dim", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expand_dims", "expm1", "fixed_point",
+    "floor", "fori_loop", "full", "full_like", "gather", "ge", "gt", "index_in_dim", "integer_pow", "iota", "is_finite",
+    "le", "lgamma", "log", "log1p", "logistic", "lt", "map", "max", "min", "mul", "ne", "neg", "pad", "polygamma", "pow",
+    "reciprocal", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "rem",
+    "reshape", "rev", "round", "rsqrt", "scan", "scatter", "scatter_add", "scatter_max", "scatter_min", "scatter_mul",
+    "select", "select_n", "shift_left", "shift_right_arithmetic", "sign", "sin", "sinh", "slice", "slice_in_dim", "sqrt",
+    "square", "squeeze", "stop_gradient", "sub", "switch", "tan", "tanh", "transpose", "while_loop",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradxform import tree
 from gradxform.api.disabling import jit_disabled
+from gradxform.api.stepping import steppable
 from gradxform.api.tracing import Traced, as_value, name_of, trace, types_of
 from gradxform.core import Tracer, run, shape_of, type_of
 from gradxform.core.source import user_line
@@ -84,7 +85,8 @@ def _predicate(purpose: str, pred: Any) -> Any:
             f"{purpose}: the predicate must be a boolean, got the function {name_of(pred)}: call it{user_line()}")
     leaves, treedef = tree.flatten(pred)
     if not treedef.is_leaf():
-        raise ArgumentTypeError(f"{purpose}: the predicate must be a boolean, got {pred!r} in the structure {treedef}{user_line()}")
+        raise ArgumentTypeError(
+            f"{purpose}: the predicate must be one boolean, got {pred!r} in the structure {treedef}{user_line()}")
     value = as_value(leaves[0], f"{purpose}: the predicate")
     found = type_of(value)
     if found.shape:
@@ -156,9 +158,9 @@ def _choose(
 ) -> Any:
     """The result of the branch that ``selector`` selects, or of number ``chosen`` where that is known."""
     if jit_disabled() and chosen is not None:
-        result = functions[chosen](*operands)
+        result = functions[chosen](*tree.map_leaves(steppable, operands))
         leaves, treedef = operand_leaves(purpose, f"the result of {names[chosen]}", result)
-        return tree.unflatten(treedef, [strong(x) for x in leaves])
+        return tree.unflatten(treedef, [steppable(strong(x)) for x in leaves])
     leaves, treedef = operand_leaves(purpose, "an operand", operands)
 
     def record(values: list[Any]) -> Any:

@@ -34,7 +34,7 @@ from gradxform.scipy import special
 
 # ----------------------------------------------------------------------------------------------- element by element
 
-abs = face.absolute  # noqa: A001
+abs = face.absolute
 acos = face.arccos
 acosh = face.arccosh
 add = face.add
@@ -69,16 +69,16 @@ log = face.log
 log1p = face.log1p
 logistic = special.expit
 lt = face.less
-max = face.maximum  # noqa: A001
-min = face.minimum  # noqa: A001
+max = face.maximum
+min = face.minimum
 mul = face.multiply
 ne = face.not_equal
 neg = face.negative
 polygamma = special.polygamma
-pow = face.power  # noqa: A001
+pow = face.power
 reciprocal = face.reciprocal
 rem = face.fmod
-round = face.rint  # noqa: A001
+round = face.rint
 shift_left = face.left_shift
 shift_right_arithmetic = face.right_shift
 sign = face.sign
@@ -134,7 +134,7 @@ def integer_pow(x: Any, y: int) -> Any:
     return strong(primitives.integer_pow(_array("integer_pow", x), exponent))
 
 
-def clamp(min: Any, x: Any, max: Any) -> Any:  # noqa: A002
+def clamp(min: Any, x: Any, max: Any) -> Any:
     """x limited to [min, max]; at a bound the derivative is shared evenly.
 
     >>> import numpy as np
@@ -319,7 +319,7 @@ def rev(operand: Any, dimensions: Sequence[int]) -> Any:
     return face.flip(operand, tuple(dimensions))
 
 
-def slice(  # noqa: A001
+def slice(
     operand: Any, start_indices: Sequence[int], limit_indices: Sequence[int], strides: Sequence[int] | None = None,
 ) -> Any:
     """``operand[start:limit:stride, ...]`` with known integers for each axis; `dynamic_slice` takes computed ones.
@@ -450,5 +450,5 @@ def dot_general(lhs: Any, rhs: Any, dimension_numbers: Any) -> Any:
     array([3., 3.])
     """
     x, y = promote_operands("dot_general", lhs, rhs)
-    contracting, batch = (tuple(tuple(axes) for axes in pair) for pair in dimension_numbers)
+    contracting, batch = ((tuple(left), tuple(right)) for left, right in dimension_numbers)
     return strong(primitives.dot_general(x, y, contracting, batch))

@@ -9,6 +9,7 @@ from gradxform.loopir.expression import Apply, Constant, Expression, Load, Symbo
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
+    Call,
     For,
     If,
     Kernel,
@@ -67,6 +68,11 @@ def _statements(statements: Sequence[Statement], bound: set[Symbol], buffers: se
                 _require(matrix.buffer in buffers, f"buffer {matrix.buffer.name} is not declared")
                 _expression(matrix.offset, bound, buffers)
             _require(statement.result.buffer.space != "input", "a matrix product writes to an input")
+        elif isinstance(statement, Call):
+            for region in (*statement.arguments, *statement.results):
+                _require(region.buffer in buffers, f"buffer {region.buffer.name} is not declared")
+                _expression(region.offset, bound, buffers)
+            _require(all(r.buffer.space != "input" for r in statement.results), "a call into Python writes to an input")
     return bound
 
 

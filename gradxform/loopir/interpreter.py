@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from gradxform.loopir.expression import Constant, Expression, Load, Symbol
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
+    Call,
     For,
     If,
     Kernel,
     Let,
     Matrix,
     Part,
+    Region,
     Reserve,
     Statement,
     Store,
@@ -81,12 +84,23 @@ def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: di
             tape, position = memory[statement.buffer], int(_value(statement.position, symbols, memory))
             if position >= len(tape):
                 memory[statement.buffer] = np.concatenate([tape, np.empty((position + 1, *tape.shape[1:]), tape.dtype)])
+        elif isinstance(statement, Call):
+            given = [_region(region, symbols, memory).copy() for region in statement.arguments]
+            types = tuple([(region.buffer.dtype, region.shape) for region in statement.results])
+            found = statement.callback.call([x if x.shape else x[()] for x in given], types)
+            for region, value in zip(statement.results, found, strict=True):
+                _region(region, symbols, memory)[...] = value
         else:
             at = [int(_value(m.offset, symbols, memory)) for m in (statement.left, statement.right, statement.result)]
             for b in range(statement.batch):
                 left = _matrix(statement.left, at[0], memory, b, statement.rows, statement.inner)
                 right = _matrix(statement.right, at[1], memory, b, statement.inner, statement.columns)
                 _matrix(statement.result, at[2], memory, b, statement.rows, statement.columns)[...] = left @ right
+
+
+def _region(region: Region, symbols: dict[Symbol, Any], memory: dict[Buffer, Any]) -> Any:
+    start = int(_value(region.offset, symbols, memory))
+    return memory[region.buffer].reshape(-1)[start:start + prod(region.shape)].reshape(region.shape)
 
 
 def _matrix(matrix: Matrix, offset: int, memory: dict[Buffer, Any], batch: int, rows: int, columns: int) -> Any:

@@ -10,6 +10,7 @@
                 | If condition { Statement* } { Statement* }
                 | Reserve tape[position]                              room for an element of a tape
                 | Multiply                                            a matrix product by BLAS
+                | Call                                                a call into Python
                 | Part { Statement* }                                 a function of its own
     Buffer    ::= input | output | arena | local | tape              C-contiguous; a local one belongs to one nest
 
@@ -25,6 +26,7 @@ from math import prod
 from typing import Literal
 
 from gradxform.dtypes import DType
+from gradxform.ir import Callback
 from gradxform.loopir.expression import Expression, Index, Symbol
 
 Space = Literal["input", "output", "arena", "local", "tape"]
@@ -159,7 +161,25 @@ class Reserve:
     position: Expression
 
 
-Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Part
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A contiguous array of ``shape`` within a buffer; its first element is number ``offset``."""
+
+    buffer: Buffer
+    offset: Expression
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """Calls Python with the arrays in ``arguments``; what it returns goes to ``results``. It may raise: the kernel ends."""
+
+    callback: Callback
+    arguments: tuple[Region, ...]
+    results: tuple[Region, ...]
+
+
+Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Call | Part
 
 
 def bodies(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
@@ -199,6 +219,8 @@ def operands(statement: Statement) -> tuple[Expression, ...]:
         return (statement.position,)
     if isinstance(statement, Multiply):
         return tuple([matrix.offset for matrix in (statement.left, statement.right, statement.result)])
+    if isinstance(statement, Call):
+        return tuple([region.offset for region in (*statement.arguments, *statement.results)])
     return ()
 
 
@@ -218,14 +240,20 @@ def with_operands(statement: Statement, rewrite: Callable[[Expression], Expressi
         left, right, result = (replace(matrix, offset=rewrite(matrix.offset))
                                for matrix in (statement.left, statement.right, statement.result))
         return replace(statement, left=left, right=right, result=result)
+    if isinstance(statement, Call):
+        arguments, results = (tuple([replace(region, offset=rewrite(region.offset)) for region in regions])
+                              for regions in (statement.arguments, statement.results))
+        return replace(statement, arguments=arguments, results=results)
     return statement
 
 
-def written(statement: Statement) -> Buffer | None:
-    """The buffer that a statement itself writes to."""
+def written(statement: Statement) -> tuple[Buffer, ...]:
+    """The buffers that a statement itself writes to."""
     if isinstance(statement, (Store, Accumulate)):
-        return statement.buffer
-    return statement.result.buffer if isinstance(statement, Multiply) else None
+        return (statement.buffer,)
+    if isinstance(statement, Call):
+        return tuple([region.buffer for region in statement.results])
+    return (statement.result.buffer,) if isinstance(statement, Multiply) else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

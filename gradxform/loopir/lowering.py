@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gradxform.ir import ArrayType, Program
+from gradxform.ir import ArrayType, Callback, Program
 from gradxform.loopir.expression import Apply, Expression, Index
 
 
@@ -136,7 +136,15 @@ class Branch:
     branches: tuple[Program, ...]
 
 
-Lowered = View | Map | Reduction | Cumulative | Scatter | Contraction | Expands | Repeat | While | Branch
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A call into Python with the operands; ``effect``: it stays, once, and in order with the others that have one."""
+
+    callback: Callback
+    effect: bool
+
+
+Lowered = View | Map | Reduction | Cumulative | Scatter | Contraction | Expands | Repeat | While | Branch | Call
 
 
 def elementwise(operation: str) -> Callable[..., Map]:

@@ -9,12 +9,14 @@ from gradxform.loopir.expression import Constant, Expression, Index, Load, Symbo
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
+    Call,
     For,
     If,
     Kernel,
     Let,
     Matrix,
     Part,
+    Region,
     Reserve,
     Statement,
     Store,
@@ -58,6 +60,11 @@ def _matrix(matrix: Matrix) -> str:
     return f"{matrix.buffer.name}(offset {expression_text(matrix.offset)}, strides {matrix.row_stride}, {matrix.column_stride})"
 
 
+def _region(region: Region) -> str:
+    extents = ",".join(map(str, region.shape))
+    return f"{region.buffer.name}(offset {expression_text(region.offset)}, {SHORT_NAMES[region.buffer.dtype]}[{extents}])"
+
+
 def _lines(statement: Statement, indent: str) -> list[str]:
     if isinstance(statement, Let):
         return [f"{indent}{statement.symbol.name} = {expression_text(statement.value)}"]
@@ -82,6 +89,9 @@ def _lines(statement: Statement, indent: str) -> list[str]:
         return [f"{indent}if {expression_text(statement.condition)}:", *_block(statement.then, indent), *otherwise]
     if isinstance(statement, Reserve):
         return [f"{indent}reserve {statement.buffer.name}[{expression_text(statement.position)}]"]
+    if isinstance(statement, Call):
+        arguments, results = (", ".join(map(_region, regions)) for regions in (statement.arguments, statement.results))
+        return [f"{indent}({results}) = python {statement.callback}({arguments})"]
     return [f"{indent}gemm {_matrix(statement.result)} = {_matrix(statement.left)} @ {_matrix(statement.right)}"
             f"  ({statement.batch} x {statement.rows}x{statement.inner}x{statement.columns})"]
 

@@ -6,6 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from gradxform import tree
+from gradxform.api.disabling import jit_disabled
+from gradxform.api.stepping import steppable
 from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line
 from gradxform.dtypes import inexact
@@ -31,7 +34,8 @@ def traced(*references: Callable[..., Any]) -> Callable[[Function], Function]:
         @functools.wraps(staged)
         def function(*args: Any, **kwargs: Any) -> Any:
             if current_builder() is None:
-                return reference(*args, **kwargs)
+                result = reference(*args, **kwargs)
+                return tree.map_leaves(steppable, result) if jit_disabled() else result
             return call_staged(staged, args, kwargs)
 
         for alias in references:

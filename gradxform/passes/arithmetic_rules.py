@@ -6,6 +6,8 @@ They keep every result bit for bit, NaN payloads aside, except where said otherw
   -0.0 + 0.0 is 0.0; adding the number 0.0 stays, adding -0.0 and subtracting 0.0 are dropped as IEEE allows.
 - Literal factors are multiplied together if their product is exact: one rounding where there were two, and no overflow
   or underflow in between.
+- Updates that are added to zeros, and these to an array, are added to that array: where positions repeat, the sum is
+  taken in another order.
 - Small integer powers are products, within 1.5 units in the last place.
 
 x - x and x * 0.0 stay as they are, for NaN and infinities. Integer rules are exact.
@@ -91,7 +93,27 @@ def _add(rewriter: Rewriter, inputs: tuple[Atom, ...], params: Params, result: A
         negated = rewriter.definition(b, "neg")
         if negated is not None:
             return _shaped_binary(rewriter, "sub", a, negated.inputs[0], result)
+    for a, b in ((x, y), (y, x)):
+        if a.type.shape == result.shape:
+            found = _added_to(rewriter, a, b)
+            if found is not None:
+                return found
     return None
+
+
+def _added_to(rewriter: Rewriter, x: Atom, sparse: Atom) -> Atom | None:
+    """x + ``sparse`` where that is zeros with updates added: the updates are added to x itself, or None.
+
+        add x (scatter[operation=add] zeros u i)  ->  scatter[operation=add] x u i
+    """
+    equation = rewriter.definition(sparse, "scatter")
+    if equation is None or dict(equation.params)["operation"] != "add":
+        return None
+    base, *others = equation.inputs
+    start = x if _zeros(rewriter, base) else _added_to(rewriter, x, base)
+    if start is None:
+        return None
+    return rewriter.apply(equation.operation, (start, *others), equation.params, sparse.type)
 
 
 def _sub(rewriter: Rewriter, inputs: tuple[Atom, ...], params: Params, result: ArrayType) -> Atom | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.ir import Atom, Equation, Literal, Program
+from gradxform.passes.loop_forms import has_effect
 from gradxform.passes.rewriting import Vocabulary
 
 #: Operations whose two operands may be exchanged, bit for bit.
@@ -28,6 +29,9 @@ def share(program: Program, vocabulary: Vocabulary) -> Program:
             if renamed != inputs:
                 inputs = renamed
                 equation = Equation(equation.operation, inputs, equation.params, equation.outputs, equation.source)
+        if has_effect(equation):
+            equations.append(equation)
+            continue
         operation = equation.operation
         operands = [_literal_key(x) if isinstance(x, Literal) else x for x in inputs]
         if operation.name in COMMUTATIVE:

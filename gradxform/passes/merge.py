@@ -41,7 +41,7 @@ def merge_pieces(program: Program, vocabulary: Vocabulary) -> Program:
     environment = rewriter.environment
     changed = False
     for equation in program.equations:
-        leaves = chains.get(equation.outputs[0])
+        leaves = chains.get(equation.outputs[0]) if equation.outputs else None
         rewriter.source = equation.source
         if leaves is not None:
             total = _merged(rewriter, [environment.get(x, x) for x in leaves])
@@ -53,7 +53,7 @@ def merge_pieces(program: Program, vocabulary: Vocabulary) -> Program:
         if inputs != equation.inputs:
             equation = Equation(equation.operation, inputs, equation.params, equation.outputs, equation.source)
         rewriter.equations.append(equation)
-        rewriter.defined[equation.outputs[0]] = equation
+        rewriter.defined.update((var, equation) for var in equation.outputs)
     if not changed:
         return program
     outputs = tuple([environment.get(x, x) for x in program.outputs])
@@ -86,7 +86,7 @@ def _chains(program: Program) -> dict[Var, list[Atom]]:
         if x in adds:
             users[x] = None
     chains: dict[Var, list[Atom]] = {}
-    inner = {x for x in adds if (user := users.get(x)) is not None and user.outputs[0] in adds}
+    inner = {x for x in adds if (user := users.get(x)) is not None and any(v in adds for v in user.outputs)}
     for root, equation in adds.items():
         if root in inner:
             continue

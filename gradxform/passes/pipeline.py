@@ -15,6 +15,9 @@ from gradxform.passes.cse import share
 from gradxform.passes.dead import remove_dead
 from gradxform.passes.fold import fold_constants
 from gradxform.passes.inline import inline
+from gradxform.passes.loops_fuse import fuse
+from gradxform.passes.loops_hoist import hoist
+from gradxform.passes.loops_unroll import unroll
 from gradxform.passes.merge import merge_pieces
 from gradxform.passes.rewriting import Vocabulary
 from gradxform.passes.simplify import simplify
@@ -29,6 +32,9 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("cse", share, "compute common subexpressions once"),
     ("basis", remove_basis, "replace arithmetic on unit vectors by the one element that is not zero"),
     ("merge", merge_pieces, "make concatenations of sums of padded pieces"),
+    ("unroll", unroll, "put loops of at most one iteration, and branches that are known, into the program"),
+    ("fuse", fuse, "make one loop of two that walk together"),
+    ("hoist", hoist, "compute in front of a loop what is the same in every iteration"),
     ("dead", remove_dead, "remove equations that no output needs"),
 )
 
@@ -50,6 +56,9 @@ def _optimised(program: Program, vocabulary: Vocabulary, done: dict[Program, Pro
         before = current
         for name, apply, _ in PASSES:
             after = apply(current, vocabulary)
+            if name == "inline":
+                # Loops exchange equations with what stands around them: their programs should be simple by then.
+                after = _with_inner(after, vocabulary, done, verify)
             if verify and after is not current:
                 check(after, f"after pass {name}")
             current = after

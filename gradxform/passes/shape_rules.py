@@ -237,8 +237,13 @@ def _reduction(name: str) -> Rule:
     return rule
 
 
+def _name(rewriter: Rewriter, inputs: tuple[Atom, ...], params: Params, result: ArrayType) -> Atom | None:
+    """name of x is x: names are for the policies of checkpointing, which has been done."""
+    return inputs[0]
+
+
 RULES: dict[str, Rule] = {
-    "broadcast": _broadcast, "transpose": _transpose, "reshape": _reshape, "reverse": _reverse, "slice": _slice,
+    "name": _name, "broadcast": _broadcast, "transpose": _transpose, "reshape": _reshape, "reverse": _reverse, "slice": _slice,
     "pad": _pad, "concatenate": _concatenate,
     **{name: _reduction(name) for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or")},
 }

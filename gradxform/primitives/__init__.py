@@ -7,12 +7,14 @@ from gradxform.primitives import (
     arithmetic,
     call,
     callback,
+    checkpointing,
     cond,
     constant,
     contraction,
     cumulative,
     custom,
     elementary,
+    implicit,
     indexing,
     logic,
     reductions,
@@ -104,7 +106,7 @@ from gradxform.primitives.special import digamma, erf, erfc, erfinv, lgamma, log
 ROSTER: dict[str, Primitive] = {
     primitive.name: primitive
     for family in (linear, arithmetic, elementary, special, logic, shape, reductions, cumulative, contraction, indexing, call,
-                   callback, scan, while_loop, cond, constant, custom)
+                   callback, scan, while_loop, cond, constant, custom, checkpointing, implicit)
     for primitive in family.PRIMITIVES
 }
 

@@ -11,12 +11,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gradxform.core import Builder, Primitive, Refuses, bind_all, current_builder, shape_of, type_of
+from gradxform.core import Builder, Primitive, bind_all, current_builder, shape_of, type_of
 from gradxform.core.source import user_line
 from gradxform.errors import NotDifferentiableError, VmapError
 from gradxform.ir import ArrayType, Callback
 from gradxform.ir.callback import Results
 from gradxform.linear import broadcast, zeros
+from gradxform.loopir.lowering import Call
+from gradxform.primitives.scan import scan
 from gradxform.primitives.shape import concatenate, reshape, slice_along
 
 #: How `pure_callback` can be batched.
@@ -85,8 +87,6 @@ def _each_lane(
         if not lanes:
             return [zeros(ArrayType(dtype, (0, *shape))) for dtype, shape in params["results"]], flags
         return [concatenate([reshape(x, (1, *shape_of(x))) for x in column], 0) for column in zip(*lanes, strict=True)], flags
-    from gradxform.primitives.scan import scan
-
     builder = Builder("vmap")
     with builder:
         constants = [builder.add_input(type_of(x)) for x, flag in zip(operands, batched, strict=True) if not flag]
@@ -140,7 +140,7 @@ pure_callback_p = Primitive(
     jvp=_refused("pure_callback", "has no derivative, for what Python computes is not seen"),
     transpose=_refused("pure_callback", "is not known to be linear and so has no transpose"),
     batch=_pure_batch,
-    lower=Refuses("calls into Python are not compiled yet"),
+    lower=lambda operands, result_types, *, callback, results, vmap_method: Call(callback, effect=False),
     multiple=True,
 )
 
@@ -151,7 +151,7 @@ io_callback_p = Primitive(
     jvp=_refused("io_callback", "has no derivative, and a result of a float dtype"),
     transpose=_refused("io_callback", "is not known to be linear and so has no transpose"),
     batch=_io_batch,
-    lower=Refuses("calls into Python are not compiled yet"),
+    lower=lambda operands, result_types, *, callback, results: Call(callback, effect=True),
     multiple=True,
 )
 

@@ -29,7 +29,6 @@ from gradxform.transforms import batch as batch_program
 from gradxform.transforms import jvp as jvp_program
 from gradxform.transforms import transpose as transpose_program
 
-
 #: dtype and shape of each result.
 Results = tuple[tuple[DType, tuple[int, ...]], ...]
 
@@ -92,12 +91,12 @@ def batch_all(
         results = run(over_lanes, [builder.add_input(t) for t in over_lanes.input_types])
         for position in range(count):
             if not flags[position]:
-                results[position] = _repeat(results[position], size)
+                results[position] = repeat(results[position], size)
         program, _ = builder.finish(results)
     return program, (*[True] * count, *flags[count:])
 
 
-def _repeat(x: Any, size: int) -> Any:
+def repeat(x: Any, size: int) -> Any:
     """``x`` in each of ``size`` lanes."""
     shape = shape_of(x)
     return broadcast(x, (size, *shape), tuple(range(1, len(shape) + 1)))
@@ -351,7 +350,7 @@ def _linear_batch(
     results: Results, transposed: Backward,
 ) -> tuple[list[Any], list[bool]]:
     flags = tuple(batched[:residuals])
-    given = [x if flag else _repeat(x, size) for x, flag in zip(operands[residuals:], batched[residuals:], strict=True)]
+    given = [x if flag else repeat(x, size) for x, flag in zip(operands[residuals:], batched[residuals:], strict=True)]
     over_lanes = None
     if forward is not None:
         over_lanes = batch_all(forward, [*flags, *[True] * len(given)], size, len(results))[0]

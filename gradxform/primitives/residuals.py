@@ -23,6 +23,7 @@ from enum import Enum
 from math import prod
 
 from gradxform.ir import Atom, Equation, Program, Var
+from gradxform.ir.callback import has_effect, replayed
 
 #: Operations that read their operand under another index, and cost nothing.
 VIEWS = frozenset(("broadcast", "reshape", "reverse", "slice", "transpose"))
@@ -74,12 +75,11 @@ class Plan:
 
 
 def without_dead(program: Program) -> Program:
-    """``program`` without the equations that no output needs."""
+    """``program`` without the equations that no output needs and that have no effect."""
     needed: dict[Atom, None] = dict.fromkeys(program.outputs)
     kept: list[Equation] = []
     for equation in reversed(program.equations):
-        # What has no results is there for its effect.
-        if not equation.outputs or any(var in needed for var in equation.outputs):
+        if any(var in needed for var in equation.outputs) or has_effect(equation):
             needed.update(dict.fromkeys(equation.inputs))
             kept.append(equation)
     return Program(program.inputs, tuple(reversed(kept)), program.outputs, program.name)
@@ -210,14 +210,15 @@ class _Planner:
         # A repeated loop defines all its results, of which some may be stored: the copy gets variables of its own.
         recomputed = _renamed(Program(
             (*constants, *hoisted, *elements, *given, *kept),
-            tuple(e for e in program.equations if e in equations),
+            replayed([e for e in program.equations if e in equations]),
             program.outputs[count:]))
         return Plan(
             known=without_dead(Program(program.inputs, program.equations, (*program.outputs[:count], *kept))),
             stored=len(kept),
             hoisted=without_dead(Program(
                 tuple(v for v in program.inputs if self.roles[v] is Role.CONSTANT),
-                tuple(e for e in program.equations if all(v in self.invariant for v in e.outputs)), tuple(hoisted))),
+                tuple(e for e in program.equations if e.outputs and all(v in self.invariant for v in e.outputs)),
+                tuple(hoisted))),
             recomputed=recomputed,
             constants=tuple(inputs[v] for v in constants),
             elements=tuple(inputs[v] for v in elements),
@@ -253,7 +254,7 @@ def _is_cheap(equation: Equation) -> bool:
 
 
 def _can_be_hoisted(equation: Equation, runs: bool) -> bool:
-    if any(var.type.is_tape for var in equation.outputs) or not equation.outputs:
+    if any(var.type.is_tape for var in equation.outputs) or has_effect(equation):
         return False
     return runs or not may_fail(equation)
 
@@ -261,7 +262,7 @@ def _can_be_hoisted(equation: Equation, runs: bool) -> bool:
 def may_fail(equation: Equation) -> bool:
     """Whether an equation can raise an error or not come to an end."""
     params = dict(equation.params)
-    if params.get("mode") == "check" or equation.operation.name == "while":
+    if params.get("mode") == "check" or equation.operation.name in ("while", "pure_callback"):
         return True
     return any(may_fail(inner) for value in params.values() for program in programs_in(value) for inner in program.equations)
 

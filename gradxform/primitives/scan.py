@@ -22,7 +22,7 @@ import numpy as np
 from gradxform.core import Builder, Primitive, Undefined, bind_all, outside, run, shape_of, type_of
 from gradxform.core.source import user_line
 from gradxform.dtypes import int64
-from gradxform.errors import ArgumentError, CheckError, ShapeError
+from gradxform.errors import ArgumentError, CheckError, NotDifferentiableError, ShapeError
 from gradxform.ir import ArrayType, Program
 from gradxform.linear import add, broadcast, instantiate, move_axis, zeros
 from gradxform.loopir.lowering import Operand, Repeat
@@ -237,10 +237,7 @@ def _jvp(
     values, moved = (_parts(entries, length, constants, carries) for entries in (primals, tangents))
     flags = reached_carries(body, [t is not None for t in moved.body], constants, carries)
     if checkpoint is not None:
-        from gradxform.primitives.checkpointed_scan import push_checkpointed
-
-        return push_checkpointed(body, values.body, moved.body, flags, constants=constants, carries=carries,
-                                 checkpoint=checkpoint, length=length, reverse=reverse)
+        raise NotDifferentiableError(f"scan: checkpoint={checkpoint!r} has no derivative yet: use checkpoint=None")
     parts, depends = linearize(body, flags)
     count = len(body.outputs)
     planned = plan(parts.known, count, roles(constants, carries, len(values.xs)), range(carries, count), length > 0)
