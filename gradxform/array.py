@@ -189,8 +189,8 @@ class Array(Tracer):
         self._cut("complex(x)", "complex numbers are not supported")
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        self._cut("np.asarray(x), np.array([x]), or storing x into an ndarray,",
-                  "use gradxform.numpy.array or np.stack, gradxform.numpy.take(table, x) to look up in a plain array, "
+        self._cut("np.asarray(x), np.array([x]), indexing an ndarray a[x], or storing x into one,",
+                  "use gradxform.numpy.array or np.stack, gradxform.numpy.asarray(a)[x] to look up in a plain array, "
                   "and x.at[i].set(v) to update")
 
     def item(self, *args: Any) -> Any:

@@ -153,7 +153,8 @@ WRONG: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "select_n_shapes": (
         lambda x: lax.select_n(x > 0, x, M), ValueError, r"the cases must have one shape, got f64\[3\], f64\[2,3\]"),
     "select_shape": (
-        lambda x: lax.select(np.array([True, False]), x, x), ValueError, r"must have the shape of the cases, \(3,\), .* bool\[2\]"),
+        lambda x: lax.select(np.array([True, False]), x, x), ValueError,
+        r"must have the shape of the cases, \(3,\), .* bool\[2\]"),
     # Combining.
     "associative_lengths": (
         lambda x: lax.associative_scan(lambda a, b: a, (x, M)), ValueError,
@@ -177,14 +178,16 @@ WRONG: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "slice_sizes": (lambda x: lax.dynamic_slice(x, (0,), (2, 2)), ValueError, "one size per axis: expected 1"),
     "slice_starts": (lambda x: lax.dynamic_slice(x, (0, 0), (2,)), ValueError, "one index per axis: expected 1, got 2"),
     "slice_start_kind": (lambda x: lax.dynamic_slice(x, (0.5,), (2,)), TypeError, "start index must be one integer, got f64"),
-    "slice_start_array": (lambda x: lax.dynamic_slice(x, M, (2,)), ValueError, r"sequence of integers, one per axis, got f64\[2,3\]"),
+    "slice_start_array": (
+        lambda x: lax.dynamic_slice(x, M, (2,)), ValueError, r"sequence of integers, one per axis, got f64\[2,3\]"),
     "slice_size_kind": (lambda x: lax.dynamic_slice(x, (0,), 2), TypeError, "slice_sizes must be a sequence of ints, got 2"),
     "update_rank": (lambda x: lax.dynamic_update_slice(x, M, (0,)), ValueError, r"as many axes .* expected 1, got f64\[2,3\]"),
     "update_size": (lambda x: lax.dynamic_update_slice(x, np.ones(4), (0,)), ValueError, "does not fit into"),
     "update_dtype": (
         lambda x: lax.dynamic_update_slice(x, np.ones(2, np.float32), (0,)), TypeError,
         r"the values must have the dtype of the array, float64, got f32\[2\]: cast them"),
-    "gather_mode": (lambda x: lax.gather(x, np.arange(2), mode="wrap"), ValueError, "mode must be one of 'check', .* got 'wrap'"),
+    "gather_mode": (
+        lambda x: lax.gather(x, np.arange(2), mode="wrap"), ValueError, "mode must be one of 'check', .* got 'wrap'"),
     "gather_kind": (lambda x: lax.gather(x, x), TypeError, r"gather: indices must be integers, got f64\[3\]"),
     "gather_axes": (lambda x: lax.gather(x, np.arange(2), axes=(1,)), np.exceptions.AxisError, "axis 1 is out of bounds"),
     "gather_counts": (
@@ -204,7 +207,8 @@ DIFFERENT: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
         r"\n  result\['a'\] is f32\[3\] from false_fun, f64\[3\] from true_fun: cast one of them with \.astype"
         r"\n  result\['b'\] is f64\[3\] from false_fun, f64\[\] from true_fun: bring them to one shape"),
     "cond_known": (
-        lambda x: lax.cond(True, lambda: x, lambda: x[0]), TypeError, r"result is f64\[\] from false_fun, f64\[3\] from true_fun"),
+        lambda x: lax.cond(True, lambda: x, lambda: x[0]), TypeError,
+        r"result is f64\[\] from false_fun, f64\[3\] from true_fun"),
     "switch_types": (
         lambda x: lax.switch(1, [lambda: x[0], lambda: x[0] > 0.0, lambda: np.int64(1)]), TypeError,
         r"result is f64\[\] from branches\[0\], bool\[\] from branches\[1\], i64\[\] from branches\[2\]"),

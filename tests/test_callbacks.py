@@ -786,3 +786,155 @@ def test_no_lanes():
     for method in ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all"):
         f = lambda x, m=method: gx.pure_callback(twice, VECTOR, x, vmap_method=m)  # noqa: E731
         assert gx.vmap(f)(np.zeros((0, 3))).shape == (0, 3)
+
+
+# --------------------------------------------------------------------------------------------------- memory and order
+
+
+def stored(v, i, value):
+    """``v`` with another element ``i``, traced or not."""
+    if hasattr(v, "at"):
+        return v.at[i].set(value)
+    copy = v.copy()
+    copy[i] = value
+    return copy
+
+
+def test_values_that_are_updated_in_place_are_seen_as_they_were():
+    wide = gx.ShapeDType((50,), float)
+
+    def f(x, call):
+        a = call(lambda v: v * 2.0, x)
+        b = call(lambda v: v + 1.0, stored(a, 0, 5.0))
+        c = call(lambda v: v - np.sum(v), a)
+        d = stored(b, 1, b[1] + c[2])
+        return a, b, c, d, call(lambda v, w: v * w, b, d)
+
+    x = np.linspace(0.5, 2.0, 50)
+    expected = f(x, lambda host, *args: host(*args))
+    found = gx.jit(lambda x: f(x, lambda host, *args: gx.pure_callback(host, wide, *args)))(x)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-15)
+
+
+def test_a_carry_updated_in_place_is_seen_as_it_was(loop_road):
+    """The callback sees the array before its own result is stored into it."""
+    size = 40
+    seen = []
+
+    def host(v, i):
+        seen.append(v.copy())
+        return v[i] * 2.0 + np.sum(v[:i])
+
+    def body(i, v):
+        after = stored(v, i, gx.pure_callback(host, SCALAR, v, i))
+        gx.io_callback(lambda w: seen.append(w.copy()), None, after)
+        return after
+
+    start = np.linspace(0.0, 1.0, size)
+    found = loop_road(lambda v: gx.lax.fori_loop(0, size, body, v))(start)
+    states = [start]
+    for i in range(size):
+        states.append(stored(states[-1], i, states[-1][i] * 2.0 + np.sum(states[-1][:i])))
+    np.testing.assert_allclose(found, states[-1], rtol=1e-14)
+    assert len(seen) == 2 * size
+    for i in range(size):
+        np.testing.assert_allclose(seen[2 * i], states[i], rtol=1e-14)
+        np.testing.assert_allclose(seen[2 * i + 1], states[i + 1], rtol=1e-14)
+
+
+def test_operands_of_every_origin():
+    """Inputs, views of them, results, constants, captured arrays, arrays of one element, numbers; results used in part."""
+    captured = np.array([[7.0, 8.0]])
+    shape = (VECTOR, SCALAR, gx.ShapeDType((1, 1), float), gx.ShapeDType((), bool), gx.ShapeDType((2,), np.int32))
+    seen = []
+
+    def host(*values):
+        seen.append([np.array(v) for v in values])
+        return values[0] * 2.0, 3.5, np.full((1, 1), 4.5), True, np.array([5, 6], np.int32)
+
+    def f(x, m):
+        given = (x, m.T, m[1], x[::-1] * 1.0, x.sum(), 2.5, True, captured, m[:1, :1], gx.numpy.ones((1, 1)) * x[0],
+                 gx.numpy.zeros((2, 2)), x > 0.0, (x > 0.0).sum(), gx.numpy.arange(3), x[1:2])
+        vector, number, one, flag, whole = gx.pure_callback(host, shape, *given)
+        return vector, vector + number, one, flag, whole, whole, x, gx.numpy.where(flag, one[0, 0], 0.0)
+
+    m = np.arange(6.0).reshape(2, 3)
+    direct = f(X, m)
+    compiled = gx.jit(f)(X, m)
+    for one, other in zip(compiled, direct, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert np.asarray(one).dtype == np.asarray(other).dtype
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype and one.shape == other.shape
+
+
+def test_results_are_kept_for_reverse_mode():
+    """A factor that Python computes in every iteration of a loop of unknown length."""
+    calls = []
+
+    def factor(c):
+        calls.append(float(c))
+        return 1.0 + 1.0 / (1.0 + c)
+
+    def f(x):
+        def body(c):
+            return c * gx.pure_callback(factor, SCALAR, gx.stop_gradient(c))
+        return gx.lax.while_loop(lambda c: c < 10.0, body, x)
+
+    c, slope, expected = 1.5, 1.0, []
+    while c < 10.0:
+        expected.append(c)
+        slope, c = slope * (1.0 + 1.0 / (1.0 + c)), c * (1.0 + 1.0 / (1.0 + c))
+    for transform in (gx.grad, lambda f: gx.jit(gx.grad(f))):
+        calls.clear()
+        np.testing.assert_allclose(transform(f)(1.5), slope, rtol=1e-14)
+        np.testing.assert_allclose(calls, expected, rtol=1e-14)
+
+
+def test_a_callback_may_call_its_own_function_again():
+    @gx.jit
+    def factorial(n):
+        smaller = gx.pure_callback(lambda m: factorial(m) if m > 0 else 1, gx.ShapeDType((), np.int64), n - 1)
+        return gx.numpy.where(n > 0, n * smaller, 1)
+
+    assert factorial(np.int64(10)) == 3628800
+
+
+def test_a_callback_may_clear_the_caches_under_its_own_call():
+    run = gx.jit(lambda x: gx.pure_callback(lambda a: (run.clear_cache(), gx.cache.clear(), a + 1.0)[2], VECTOR, x) * 2.0)
+    for _ in range(3):
+        np.testing.assert_array_equal(run(X), (X + 1.0) * 2.0)
+
+
+def test_callbacks_live_as_long_as_their_code():
+    import gc
+
+    def make(k):
+        return gx.jit(lambda x: gx.pure_callback(lambda a: a + k, VECTOR, x))
+
+    runs = [make(k) for k in range(5)]
+    for run in runs:
+        run(X)
+    gc.collect()
+    for k, run in enumerate(runs):
+        np.testing.assert_array_equal(run(X), X + k)
+
+
+def test_the_interpreter_of_loops_calls_too():
+    from gradxform.backend.generation import kernel_of
+    from gradxform.loopir.checker import check_kernel
+    from gradxform.loopir.interpreter import interpret
+    from gradxform.passes import optimise
+    from gradxform.primitives import ROSTER
+
+    def step(c, x):
+        value, row = gx.pure_callback(lambda a, b: (a + b[0], b * 2.0), (SCALAR, gx.ShapeDType((2,), float)), c, x)
+        return value, row
+
+    xs = np.arange(8.0).reshape(4, 2)
+    program = gx.make_ir(lambda c, xs: gx.lax.scan(step, c, xs))(1.0, xs)
+    total, rows = interpret(check_kernel(kernel_of(optimise(program, ROSTER))), [1.0, xs])
+    assert total == 1.0 + xs[:, 0].sum()
+    np.testing.assert_array_equal(rows, xs * 2.0)

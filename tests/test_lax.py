@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.differences import central_difference, directions, inner
+from support.tolerances import assert_all_close, assert_close
 
 import gradxform as gx
 import gradxform.numpy as gnp
@@ -18,8 +20,6 @@ from gradxform import lax
 from gradxform.api.execution import contains_loop
 from gradxform.core import type_of
 from gradxform.errors import LeakedTracerError
-from support.differences import central_difference, directions, inner
-from support.tolerances import assert_all_close, assert_close
 
 tree = gx.tree
 generator = np.random.default_rng(3)
@@ -66,8 +66,8 @@ class Plain:
 
     @staticmethod
     def map(f: Any, xs: Any, batch_size: int | None = None) -> Any:
-        count = len(tree.leaves(xs)[0])
-        return tree.map_leaves(lambda *rows: np.stack(rows), *[f(tree.map_leaves(lambda x, t=t: x[t], xs)) for t in range(count)])
+        found = [f(tree.map_leaves(lambda x, t=t: x[t], xs)) for t in range(len(tree.leaves(xs)[0]))]
+        return tree.map_leaves(lambda *rows: np.stack(rows), *found)
 
     @staticmethod
     def associative_scan(fn: Any, elems: Any, reverse: bool = False, axis: int = 0) -> Any:

@@ -11,16 +11,26 @@ from support.tolerances import assert_all_close
 
 import gradxform as gx
 from gradxform import lax
-from gradxform.core import run
-from gradxform.ir import Program, check
+from gradxform.core import Builder, run
+from gradxform.ir import ArrayType, Program, check
 from gradxform.passes import PASSES, optimise
 from gradxform.primitives import ROSTER
 
 APPLY = {name: apply for name, apply, _ in PASSES}
 
 
+def captured(function, *arguments):
+    """The program of ``function`` and the values of its inputs: the arguments, and arrays that it closes over."""
+    arrays = [np.asarray(x) for x in arguments]
+    builder = Builder("test", gx.Array)
+    with builder:
+        results = function(*[builder.add_input(ArrayType(x.dtype, x.shape)) for x in arrays])
+        program, captures = builder.finish(gx.tree.flatten(results)[0])
+    return check(program), [*arrays, *captures]
+
+
 def recorded(function, *arguments):
-    return check(gx.make_ir(function)(*arguments))
+    return captured(function, *arguments)[0]
 
 
 def after(name, program):
@@ -34,9 +44,9 @@ def same_values(before, rewritten, arguments):
 
 
 def optimised(function, *arguments):
-    before = recorded(function, *arguments)
+    before, values = captured(function, *arguments)
     found = check(optimise(before, ROSTER))
-    same_values(before, found, [np.asarray(x) for x in arguments])
+    same_values(before, found, values)
     return found
 
 
@@ -124,7 +134,7 @@ def test_unused_results_and_operands_of_branches_go():
     (equation,) = loops(optimised(f, 1.0, 2.0, 3.0))
     assert len(equation.outputs) == 1
     assert len(equation.inputs) == 2
-    assert [names(b) for b in inner(equation, "branches")] == [["mul"], ["div"]]
+    assert [names(b) for b in inner(equation, "branches")] == [["div"], ["mul"]]
 
 
 def test_dead_code_in_nested_loops():
@@ -377,11 +387,51 @@ def test_forward_mode_is_one_loop(function):
 @pytest.mark.parametrize("function", [scanned, repeated, while_running, counted])
 def test_derivatives_keep_their_values(function):
     step = 1e-5
-    expected = (run(recorded(function, 1.5), [np.float64(1.5 + step)])[0]
-                - run(recorded(function, 1.5), [np.float64(1.5 - step)])[0]) / (2 * step)
+    program, (_, *captures) = captured(function, 1.5)
+    ahead, behind = (run(program, [np.float64(1.5 + h), *captures])[0] for h in (step, -step))
     for derivative in (gx.grad(function), lambda x: gx.jvp(function, (x,), (1.0,))[1]):
-        (found,) = run(optimised(derivative, 1.5), [np.float64(1.5)])
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        program, values = captured(derivative, 1.5)
+        (found,) = run(check(optimise(program, ROSTER)), values)
+        np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------- equal carries
+
+
+def test_carries_that_are_equal_are_one():
+    def f(xs, a):
+        def step(c, x):
+            return (c[1] * x, c[0] * x, c[2] + c[0], c[3] + c[1], c[4] * x), c[1]
+
+        return lax.scan(step, (a, a, 0.0, 0.0, 2.0), xs)
+
+    (scan,) = loops(optimised(f, XS, 3.0))
+    assert dict(scan.params)["carries"] == 3
+
+    def g(a):
+        return lax.while_loop(
+            lambda c: c[0] + c[1] < 9.0, lambda c: (c[0] * 2 + 1, 1 + 2 * c[1], c[2] - c[1], c[3] - c[0], c[4] + c[3]),
+            (a, a, 0.0, 0.0, 0.0))
+
+    (loop,) = loops(optimised(g, 0.5))
+    assert len(loop.outputs) == 3
+
+
+def test_carries_that_differ_are_not_united():
+    def f(xs, a):
+        def step(c, x):
+            return (c[0] * x, c[1] * x, c[2] + c[0], c[3] + c[1], -c[4]), None
+
+        return lax.scan(step, (a, a + 1.0, 0.0, 0.0, -0.0), xs)[0]
+
+    (scan,) = loops(optimised(f, XS, 3.0))
+    assert dict(scan.params)["carries"] == 5
+
+
+def test_second_derivatives_carry_tangents_once():
+    found = optimised(lambda x: gx.jvp(lambda x: gx.jvp(while_running, (x,), (1.0,))[1], (x,), (1.0,)), 1.5)
+    (loop,) = loops(found)
+    assert len(loop.outputs) == 3  # the value, its derivative, its second derivative
 
 
 # -------------------------------------------------------------------------------- loops and branches that are none

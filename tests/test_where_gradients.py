@@ -10,6 +10,7 @@ import pytest
 from support.differences import central_difference
 
 import gradxform as gx
+from gradxform import lax
 from gradxform.core import run
 from gradxform.ir import check
 from gradxform.transforms import batch, jvp, vjp
@@ -359,3 +360,48 @@ def test_algebra_of_conditions():
     assert implies(both(only_p, q), only_p) and not implies(only_p, both(only_p, q))
     assert implies(only_p, ALWAYS) and not implies(ALWAYS, only_p)
     assert implies(only_p, either(only_p, only_q)) and not implies(either(only_p, only_q), only_p)
+
+
+# ------------------------------------------------------------------------------------------------------------- loops
+
+
+def test_where_inside_a_loop():
+    """The product of sqrt(max(x, 0)) + 1, whose derivative at x = 0 is that of the branch for x <= 0."""
+    x = np.array([4.0, 0.0, 1.0, -2.0])
+
+    def f(x):
+        return lax.scan(lambda c, e: (c * (np.where(e > 0, np.sqrt(e), 0.0) + 1.0), None), 1.0, x)[0]
+
+    expected = [0.25 * 2.0, 0.0, 0.5 * 3.0, 0.0]
+    np.testing.assert_allclose(gx.grad(f)(x), expected)
+    np.testing.assert_allclose(gx.jit(gx.grad(f))(x), expected)
+    np.testing.assert_allclose(gx.jacfwd(f)(x), expected)
+
+
+def test_a_loop_under_where():
+    """Newton's iteration for sqrt(x), under a guard that is computed after it."""
+
+    def root(x):
+        return lax.while_loop(lambda c: np.abs(c * c - x) > 1e-14 * x, lambda c: 0.5 * (c + x / c), x)
+
+    def f(x):
+        found = root(x)
+        return np.where(x > 0, found / x, 7.0 * x)
+
+    assert gx.grad(f)(0.0) == 7.0
+    assert gx.jit(gx.grad(f))(0.0) == 7.0
+    np.testing.assert_allclose(gx.grad(f)(4.0), -0.5 * 4.0**-1.5, rtol=1e-9)
+
+
+def test_the_order_of_effects_stays():
+    seen = []
+
+    def f(x):
+        lax.scan(lambda c, e: (gx.io_callback(seen.append, None, c), (c + e, None))[1], x, np.ones(2))
+        y = lax.scan(lambda c, e: (c * e, None), x, np.full(2, 2.0))[0]
+        gx.io_callback(seen.append, None, y)
+        return np.where(x > 0, y, np.sqrt(y))
+
+    with np.errstate(all="ignore"):
+        assert gx.grad(f)(1.0) == 4.0
+    assert [float(value) for value in seen] == [1.0, 2.0, 4.0]

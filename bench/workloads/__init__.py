@@ -20,6 +20,7 @@ NAMES = (
     "lstm",
     "lstm_float32",
     "gauss_seidel",
+    "loops_compile",
 )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from gradxform import primitives, tree
 from gradxform.api.arguments import check_callable
+from gradxform.api.execution import execute
 from gradxform.api.inspection import typed_leaves
 from gradxform.api.rule_tracing import (
     Call,
@@ -27,7 +28,7 @@ from gradxform.api.rule_tracing import (
     SymbolicZero,
 )
 from gradxform.api.tracing import as_values, name_of, trace, types_of
-from gradxform.core import Tracer, current_builder, run, type_of
+from gradxform.core import Tracer, current_builder, type_of
 from gradxform.core.source import user_line
 from gradxform.dtypes import is_float
 from gradxform.errors import ArgumentError, ArgumentTypeError, TreeError
@@ -408,7 +409,7 @@ def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callab
         captures = list(traced.captures)
         for position, value in zip(hoisted, args[count:], strict=True):
             captures[position] = value
-        return tree.unflatten(traced.treedef, run(traced.program, [*values, *captures]))
+        return tree.unflatten(traced.treedef, execute(traced.program, [*values, *captures]))
 
     converted.__name__ = name_of(fun)
     return converted, [traced.captures[i] for i in hoisted]

@@ -108,7 +108,9 @@ def place_branch(lowering: Lowering, branch: Branch, operands: Sequence[Reader],
                 lowering.lower(equation)
             sources = _distinct(lowering, body.outputs, list(held.values()))
             values = [lowering.reader(atom)(index) for atom, index in zip(sources, axes, strict=True)]
-            lowering.settle([load.buffer for value in values for load in loads(value)])
+            lowering.settle([load.buffer for value in values for load in loads(value)],
+                            {x: held[var] for x, var in zip(sources, results, strict=True)
+                             if isinstance(x, Var) and var in held})
         arms.append(Arm(nodes, values, [x if isinstance(x, Var) and x in lowering.stored else None for x in sources], held))
     if not results:  # only effects: a result that nobody reads stands for the node
         results, axes = [Var(_COUNT)], [()]
@@ -153,7 +155,8 @@ def _fill(
         assert isinstance(atom, Var)
         loop.records.append(Record(atom, result, position))
     lowering.settle([load.buffer for carry in loop.carries for load in loads(carry.following)]
-                    + [record.element for record in loop.records])
+                    + [record.element for record in loop.records],
+                    {carry.source: carry.variable for carry in loop.carries if carry.source is not None})
 
 
 def _distinct(

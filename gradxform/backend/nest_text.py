@@ -50,12 +50,17 @@ VECTOR_LANES = {"f64": 8, "f32": 16}
 POLL_WORK = 20_000_000.0
 #: The status of a kernel that ended early, because an exception is waiting.
 ABORTED = -1
-#: Signal handlers run here; what they raise waits in the thread's state for the entry point.
+#: Other threads get their turn and signal handlers run here; what they raise waits in the thread's state for the entry
+#: point.
 POLL = """declare i32 @gx.python.PyGILState_Ensure()
 declare void @gx.python.PyGILState_Release(i32)
 declare i32 @gx.python.PyErr_CheckSignals()
+declare ptr @gx.python.PyEval_SaveThread()
+declare void @gx.python.PyEval_RestoreThread(ptr)
 define internal i32 @gx.poll() noinline cold nounwind {
   %state = call i32 @gx.python.PyGILState_Ensure()
+  %thread = call ptr @gx.python.PyEval_SaveThread()
+  call void @gx.python.PyEval_RestoreThread(ptr %thread)
   %code = call i32 @gx.python.PyErr_CheckSignals()
   call void @gx.python.PyGILState_Release(i32 %state)
   ret i32 %code

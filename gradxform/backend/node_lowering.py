@@ -12,7 +12,7 @@ the memory of the value that it updates if nothing reads that value afterwards; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -224,13 +224,18 @@ class Lowering:
         finally:
             self.nodes, self.block, self.last_effect = outer, outer_block, outer_effect
 
-    def settle(self, needed: Iterable[Var]) -> None:
+    def settle(self, needed: Iterable[Var], homes: Mapping[Var, Var] | None = None) -> None:
         """Decide for the block which nodes take over memory; the others get a copy of the value that they update.
 
         ``needed`` are the values that are read when the block ends. A node may take over the memory of a value that
-        nothing reads after it, and that the node itself reads, if at all, before it writes.
+        nothing reads after it, and that the node itself reads, if at all, before it writes. What is needed in the end
+        must not lie in memory that a loop carries, except for the carry whose next value it is (``homes``): carries
+        are handed on one after the other.
         """
+        homes = homes or {}
+        needed = list(needed)
         self.read_early(needed)
+        roots: dict[Var, Var] = {}
         last: dict[Var, int] = dict.fromkeys(needed, len(self.nodes))
         readers: dict[Var, list[int]] = {}
         for position, node in enumerate(self.nodes):
@@ -244,7 +249,10 @@ class Lowering:
             claimed = [base for _, base in node.bases]
             for number, (result, base) in enumerate(node.bases):
                 clobbers = any(load.buffer is base for load in node.reads) and not node.reads_first
-                if last[base] > position or clobbers or claimed.count(base) > 1:
+                root = roots[result] = roots.get(base, base)
+                strays = result in needed and root in self.held and homes.get(result) is not root
+                if last[base] > position or clobbers or strays or claimed.count(base) > 1:
+                    roots[result] = result
                     copy = Var(base.type)
                     axes = self.axes_for(base.type.shape)
                     settled.append(Node(copy, "map", axes, Load(base, axes, base.type.dtype)))

@@ -16,7 +16,7 @@ from gradxform import numpy as face
 from gradxform import primitives
 from gradxform.core import shape_of, type_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import int64
+from gradxform.dtypes import inexact, int64
 from gradxform.errors import ArgumentError, ArgumentTypeError, ShapeError
 from gradxform.lax.staging import strong
 from gradxform.linear import broadcast as lay_along
@@ -24,6 +24,7 @@ from gradxform.linear import reduce_sum as sum_over
 from gradxform.operands import (
     as_operand,
     broadcast_operands,
+    cast,
     lift,
     normalize_axes,
     normalize_axis,
@@ -101,8 +102,9 @@ def div(x: Any, y: Any) -> Any:
     if type_of(left).dtype.kind == "f":
         return face.divide(left, right)
     quotient = face.floor_divide(left, right)
-    inexact = face.logical_and(face.not_equal(face.multiply(quotient, right), left), face.less(quotient, 0))
-    return face.add(quotient, face.astype(inexact, type_of(left).dtype))
+    # The floor of a negative quotient lies one below it, unless it is exact.
+    rounded = face.logical_and(face.not_equal(face.multiply(quotient, right), left), face.less(quotient, 0))
+    return face.add(quotient, face.astype(rounded, type_of(left).dtype))
 
 
 def rsqrt(x: Any) -> Any:
@@ -111,14 +113,8 @@ def rsqrt(x: Any) -> Any:
     >>> rsqrt(4.0)
     np.float64(0.5)
     """
-    return strong(primitives.rsqrt(_inexact("rsqrt", x)))
-
-
-def _inexact(name: str, x: Any) -> Any:
-    from gradxform.numpy.dispatch import as_inexact
-
-    operand = as_operand(name, x)
-    return face.asarray(operand, dtype=float) if not hasattr(operand, "dtype") else as_inexact(name, operand)
+    operand = _array("rsqrt", x)
+    return strong(primitives.rsqrt(cast(operand, inexact(type_of(operand).dtype))))
 
 
 def integer_pow(x: Any, y: int) -> Any:

@@ -40,7 +40,9 @@ def remove_basis(program: Program, vocabulary: Vocabulary) -> Program:
 
     def dense(atom: Atom) -> Atom:
         pieces = known.get(atom)
-        if pieces is None or pieces.origin is not None:
+        if pieces is None:
+            return environment.get(atom, atom)  # written for another operand of the same equation, perhaps
+        if pieces.origin is not None:
             return atom
         whole = environment[atom] = written(rewriter, pieces)
         known[whole] = replace(known.pop(atom), origin=whole)

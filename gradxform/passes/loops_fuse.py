@@ -44,7 +44,8 @@ def fuse(program: Program, vocabulary: Vocabulary) -> Program:
 
 def _candidates(equations: Sequence[Equation], position: int) -> list[int]:
     """Positions of loops with which the scan at ``position`` may be fused, those that it reads first."""
-    xs = dict.fromkeys(x for x in Scan.of(equations[position]).xs if isinstance(x, Var))
+    scan = Scan.of(equations[position])
+    xs = dict.fromkeys(x for x in (*scan.xs, scan.count) if isinstance(x, Var))
     giving: list[int] = []
     sharing: list[int] = []
     for earlier in range(position - 1, -1, -1):

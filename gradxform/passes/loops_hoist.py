@@ -68,18 +68,18 @@ def _moved_out(
     movable, kept_inside = _movable(program, outside, runs)
     if not movable:
         return program, [], []
-    wanted: dict[Atom, None] = {}
-    inner: list[Equation] = []
+    wanted: dict[Atom, None] = dict.fromkeys(program.outputs)
     for equation in program.equations:
+        if equation not in movable and equation not in kept_inside:
+            wanted.update(dict.fromkeys(equation.inputs))
+    inner: list[Equation] = []
+    for equation in reversed(program.equations):
         if equation in movable:
             continue
-        inner.append(equation)
-        # A view that stays inside may be needed there, or only by what moves: then it is dead code.
-        wanted.update((x, None) for x in equation.inputs if equation not in kept_inside)
-    for equation in reversed(inner):
-        if equation in kept_inside and any(v in wanted for v in equation.outputs):
+        # A view that only what moves has read goes with that.
+        if equation not in kept_inside or any(v in wanted for v in equation.outputs):
             wanted.update(dict.fromkeys(equation.inputs))
-    wanted.update(dict.fromkeys(program.outputs))
+            inner.append(equation)
     gained = [v for e in program.equations if e in movable for v in e.outputs if v in wanted]
     if not gained:
         return program, [], []
@@ -95,7 +95,8 @@ def _moved_out(
     rewriter.equations += copied
     rewriter.defined.update((v, e) for e in copied for v in e.outputs)
     # The variables become inputs under their own names; the equations in front of the loop define new ones.
-    return Program(program.inputs, tuple(inner), program.outputs, program.name), gained, [environment[v] for v in gained]
+    left = Program(program.inputs, tuple(reversed(inner)), program.outputs, program.name)
+    return left, gained, [environment[v] for v in gained]
 
 
 def _movable(
@@ -176,17 +177,13 @@ def _scan_constants(rewriter: Rewriter, scan: Scan) -> Scan:
 
 def _distinct(pairs: Sequence[tuple[Var, Atom]], inside: dict[Atom, Atom]) -> list[tuple[Var, Atom]]:
     """The inputs with their values, literals and repeated ones left out; ``inside`` says what stands for those."""
-    kept: list[tuple[Var, Atom]] = []
     first: dict[Atom, Var] = {}
     for v, x in pairs:
         if isinstance(x, Literal):
             inside[v] = x
-        elif x in first and first[x].type == v.type:
+        elif first.setdefault(x, v) is not v:
             inside[v] = first[x]
-        else:
-            first.setdefault(x, v)
-            kept.append((v, x))
-    return kept
+    return [(v, x) for x, v in first.items()]
 
 
 def _repeated(rewriter: Rewriter, element: Var, xs: Atom) -> tuple[tuple[Var, Atom], list[Equation]] | None:
@@ -333,11 +330,6 @@ def _cond(rewriter: Rewriter, equation: Equation) -> Equation:
     kept: list[list[tuple[Var, Atom]]] = [
         _distinct(list(zip(branch.inputs, operands, strict=True)), inside)
         for branch, inside in zip(branches, environments, strict=True)]
-    # Inputs of branches may differ in whether they are weak, and then in whether they can be united.
-    same = all([x for _, x in pairs] == [x for _, x in kept[0]] for pairs in kept)
-    if not same or len(kept[0]) == len(operands):
-        kept = [list(zip(branch.inputs, operands, strict=True)) for branch in branches]
-        environments = [{} for _ in branches]
     if len(kept_results) == len(equation.outputs) and len(kept[0]) == len(operands):
         return equation
     renewed = tuple([

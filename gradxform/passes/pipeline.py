@@ -17,6 +17,7 @@ from gradxform.passes.fold import fold_constants
 from gradxform.passes.inline import inline
 from gradxform.passes.loops_fuse import fuse
 from gradxform.passes.loops_hoist import hoist
+from gradxform.passes.loops_unite import unite
 from gradxform.passes.loops_unroll import unroll
 from gradxform.passes.merge import merge_pieces
 from gradxform.passes.rewriting import Vocabulary
@@ -34,6 +35,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("merge", merge_pieces, "make concatenations of sums of padded pieces"),
     ("unroll", unroll, "put loops of at most one iteration, and branches that are known, into the program"),
     ("fuse", fuse, "make one loop of two that walk together"),
+    ("unite", unite, "carry once what is equal in every iteration"),
     ("hoist", hoist, "compute in front of a loop what is the same in every iteration"),
     ("dead", remove_dead, "remove equations that no output needs"),
 )

@@ -104,6 +104,8 @@ def _linear_branch(
     with builder:
         given = known.of(planned, slots, [builder.add_input(t) for t in known.types])
         tangents = [builder.add_input(t) for t in parts.rest.input_types[parts.residual_count:]]
+        # A branch has no constants: what it could compute before is made of literals, and as well computed here.
+        given = [*run(planned.hoisted, []), *given]
         results = iter(run(parts.rest, [*run(planned.recomputed, given), *tangents]))
         found = [next(results) if has else None for has in depends]
         program, captures = builder.finish([

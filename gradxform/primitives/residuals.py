@@ -28,19 +28,19 @@ from gradxform.ir.callback import has_effect, replayed
 #: Operations that read their operand under another index, and cost nothing.
 VIEWS = frozenset(("broadcast", "reshape", "reverse", "slice", "transpose"))
 
-#: Operations of about one instruction per element.
+#: Operations of about one instruction per element; divisions and roots take longer than others, but not than memory.
 CHEAP = VIEWS | frozenset((
     "abs", "add", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "ceil", "clamp", "concatenate", "convert",
-    "copysign", "equal", "floor", "greater", "greater_equal", "integer_pow", "iota", "isfinite", "isinf", "isnan",
+    "copysign", "div", "equal", "floor", "greater", "greater_equal", "integer_pow", "iota", "isfinite", "isinf", "isnan",
     "left_shift", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum",
-    "mul", "neg", "not_equal", "pad", "right_shift", "rint", "select", "sign", "square", "stop_gradient", "sub", "trunc",
-    "unit_vectors",
+    "mul", "neg", "not_equal", "pad", "reciprocal", "right_shift", "rint", "rsqrt", "select", "sign", "sqrt", "square",
+    "stop_gradient", "sub", "trunc", "unit_vectors",
 ))
 
 #: Operations that are cheap on few elements.
 CHEAP_IF_SMALL = frozenset((
-    "argmax", "argmin", "cummax", "cummin", "cumprod", "cumsum", "div", "dot_general", "floor_divide", "gather",
-    "reciprocal", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "remainder", "sqrt",
+    "argmax", "argmin", "cummax", "cummin", "cumprod", "cumsum", "dot_general", "floor_divide", "gather",
+    "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "remainder",
 ))
 SMALL = 64
 

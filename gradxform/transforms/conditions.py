@@ -29,6 +29,7 @@ import numpy as np
 from gradxform.core import dtype_of, type_of
 from gradxform.dtypes import is_float
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Var
+from gradxform.ir.callback import has_effect
 from gradxform.ir.families import ELEMENTWISE
 from gradxform.ir.inlining import inline_calls
 from gradxform.linear import broadcast, reduce_sum, select, transpose
@@ -342,6 +343,8 @@ def _predicates_first(program: Program, varying: dict[Atom, None], defined: dict
     and their like are computed together with the values and cannot.
     """
     if not any(e.operation.multiple and any(v in varying for v in e.outputs) for e in program.equations):
+        return program
+    if any(map(has_effect, program.equations)):  # these keep their order
         return program
     order: dict[Equation, None] = {}
     for equation in program.equations:
