@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import timeit
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -323,13 +324,10 @@ def check_gradients(integrators: dict[str, Integrator], start: np.ndarray, years
         value, gradient = gx.jit(cost), gx.jit(gx.grad(cost))
         result = gradient(start, years, pelts)
         numeric = central_differences(lambda x, value=value: value(x, years, pelts), start)
-        times = []
-        for function in (value, gradient):
-            function(start, years, pelts)
-            began = time.perf_counter()
-            for _ in range(50):
-                function(start, years, pelts)
-            times.append(1e6 / 50 * (time.perf_counter() - began))
+        times = [
+            1e5 * min(timeit.repeat(lambda call=call: call(start, years, pelts), number=10, repeat=10))
+            for call in (value, gradient)
+        ]
         _, steps = gx.jit(lambda x, years, integrate=integrate: integrate(lotka_volterra, x[4:], years, x[:4]))(
             np.exp(start), years
         )
@@ -403,7 +401,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The posterior means of Carpenter's Bayesian analysis with the same, lognormal, errors.
     published = np.array([0.55, 0.028, 0.80, 0.024, 34.0, 5.9])
     assert np.all(np.abs(np.log(first.parameters / published)) < first.deviations), first.parameters
-    print(f"\nboth agree, and with {published} of Carpenter (2018) to within one standard deviation")
+    listed = ", ".join(map(str, published))
+    print(f"\nboth agree, and with {listed} of Carpenter (2018) to within one standard deviation")
     if options.plot is not None:
         plot(options.plot, years, pelts, first, start, convergence)
     return 0

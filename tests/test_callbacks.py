@@ -938,3 +938,20 @@ def test_the_interpreter_of_loops_calls_too():
     total, rows = interpret(check_kernel(kernel_of(optimise(program, ROSTER))), [1.0, xs])
     assert total == 1.0 + xs[:, 0].sum()
     np.testing.assert_array_equal(rows, xs * 2.0)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_checkpointed_functions_call_once(compiled):
+    calls = []
+
+    def f(x):
+        factor = gx.io_callback(lambda a: calls.append("factor") or np.cos(a), SCALAR, gx.stop_gradient(x))
+        gx.debug.callback(lambda a: calls.append("shown"), x)
+        y = gx.lax.fori_loop(0, 2, lambda i, c: (gx.debug.callback(lambda a: calls.append("loop"), c), gx.numpy.sin(c))[1], x)
+        return gx.numpy.exp(y * factor)
+
+    gradient = gx.grad(gx.checkpoint(f))
+    found = (gx.jit(gradient) if compiled else gradient)(0.5)
+    factor, once, twice = np.cos(0.5), np.sin(0.5), np.sin(np.sin(0.5))
+    np.testing.assert_allclose(found, np.exp(twice * factor) * factor * np.cos(once) * np.cos(0.5), rtol=1e-14)
+    assert calls == ["factor", "shown", "loop", "loop"]

@@ -50,7 +50,7 @@ OPERATIONS: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {
         "erf": scipy.special.erf, "erf_inv": scipy.special.erfinv, "erfc": scipy.special.erfc, "exp": np.exp,
         "exp2": np.exp2, "expm1": np.expm1, "floor": np.floor, "is_finite": np.isfinite, "lgamma": scipy.special.gammaln,
         "log": np.log, "log1p": np.log1p, "logistic": scipy.special.expit, "neg": np.negative, "reciprocal": np.reciprocal,
-        "round": np.rint, "rsqrt": lambda x: 1.0 / np.sqrt(x), "sign": np.sign, "sin": np.sin, "sinh": np.sinh,
+        "rsqrt": lambda x: 1.0 / np.sqrt(x), "sign": np.sign, "sin": np.sin, "sinh": np.sinh,
         "sqrt": np.sqrt, "square": np.square, "tan": np.tan, "tanh": np.tanh,
     }.items()
 } | {
@@ -65,6 +65,8 @@ OPERATIONS: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {
         "shift_left": np.left_shift, "shift_right_arithmetic": np.right_shift,
     }.items()
 } | {
+    "round": (lax.round, lambda x: np.array([0.0, 0.0, 1.0, -1.0, -3.0, 4.0, np.inf, np.nan]),
+              (np.array([0.2, np.nextafter(0.5, 0.0), 0.5, -0.5, -2.5, 4.4, np.inf, np.nan]),)),
     "acosh": (lax.acosh, np.arccosh, (X + 1.0,)),
     "bitwise_not": (lax.bitwise_not, np.invert, (K,)),
     "rsqrt_integers": (lax.rsqrt, lambda x: 1.0 / np.sqrt(x), (J,)),

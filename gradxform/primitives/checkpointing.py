@@ -22,6 +22,7 @@ from gradxform.core import Primitive, Refuses, Tracer, Undefined, bind, bind_all
 from gradxform.core.source import user_line
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType, Atom, Equation, Opaque, Program, Var
+from gradxform.ir.callback import EFFECTS, replayed
 from gradxform.ir.inlining import inline_calls
 from gradxform.linear import batch_elementwise, zeros
 from gradxform.loopir.lowering import Operand, View
@@ -134,7 +135,7 @@ def plan(program: Program, nonzero: Sequence[bool], policy: Policy) -> _Plan:
     forward = remove_dead(Program(parts.known.inputs, tuple(known), (*outputs, *saved), program.name), {})
     is_saved = dict.fromkeys(saved)
     # A value that is saved is not computed again, even where another result of its equation is.
-    again = [_with_others_fresh(equation, is_saved) for equation in again]
+    again = [_with_others_fresh(equation, is_saved) for equation in replayed(again)]
     equations = (*again, *rest)
     results = tuple([alias.get(x, x) for x in parts.rest.outputs])
     read = {x for e in equations for x in e.inputs} | set(results)
@@ -159,6 +160,8 @@ def _without_names(
 
 
 def _is_kept(equation: Equation, names: Sequence[Equation], policy: Policy) -> bool:
+    if equation.operation.name in EFFECTS:  # it must not be called a second time
+        return True
     if any(dict(e.params)["name"] in policy.excluded for e in names):
         return False
     return policy.keeps(equation) or any(policy.keeps(e) for e in names)
@@ -239,7 +242,6 @@ def _linear_transpose(
     assert builder is not None, "a transpose rule outside of a builder"
     arguments, cotangents = list(operands), list(cts)
     if prevent_cse:
-        # Numbers stay in front of the barrier, where passes see them.
         behind = iter(barrier([x for x in (*operands, *cts) if isinstance(x, Tracer)]))
         arguments, cotangents = ([next(behind) if isinstance(x, Tracer) else x for x in part] for part in (operands, cts))
     found = iter(backward(builder, program, arguments, cotangents))

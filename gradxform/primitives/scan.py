@@ -13,7 +13,7 @@ cotangents of carries and sums of cotangents of constants.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,10 @@ from gradxform.core import Builder, Primitive, Undefined, bind_all, outside, run
 from gradxform.core.source import user_line
 from gradxform.dtypes import int64
 from gradxform.errors import ArgumentError, CheckError, NotDifferentiableError, ShapeError
-from gradxform.ir import ArrayType, Program
+from gradxform.ir import ArrayType, Program, Var
 from gradxform.linear import add, broadcast, instantiate, move_axis, zeros
 from gradxform.loopir.lowering import Operand, Repeat
+from gradxform.primitives.accumulation import Contribution, Later
 from gradxform.primitives.arithmetic import sub
 from gradxform.primitives.guarding import guard_indices
 from gradxform.primitives.logic import less, select
@@ -339,33 +340,42 @@ def _pulled_back(loop: LinearLoop, cts: Sequence[Any], length: int, count: Any, 
     carries = loop.linear_carries
     carried = [ct is not None for ct in cts[:carries]]
     while True:
-        pull = _Pull(loop, carried, [ct is not None for ct in cts[carries:]])
+        pull = _Pull(loop, carried, [ct is not None for ct in cts[carries:]], length > 1)
         grown = [old or new is not None for old, new in zip(carried, pull.carries, strict=True)]
         if grown == carried:
             break
         carried = grown
-    types = loop.body.input_types
-    first_linear = len(loop.constants)
-    sum_types = [t for t, ct in zip(types[first_linear:], pull.constants, strict=False) if ct is not None]
-    carry_types = types[first_linear + loop.linear_constants:]
+    carry_types = loop.body.input_types[len(loop.constants) + loop.linear_constants:]
     starts = [zeros(t.strong()) if ct is None else ct
               for ct, t, flag in zip(cts[:carries], carry_types, carried, strict=False) if flag]
-    starts += [zeros(t.strong()) for t in sum_types]
-    results = iter(scan(pull.body, count, loop.constants, starts, [*loop.xs, *present(cts[carries:])], length=length,
-                        reverse=not reverse))
+    starts += [zeros(type_of(part.now)) for part in pull.constants if part is not None and part.now is not None]
+    xs = [*loop.xs, *present(cts[carries:])]
+    results = iter(scan(pull.body, count, loop.constants, starts, xs, length=length, reverse=not reverse))
     of_carries = [next(results) if flag else None for flag in carried]
-    of_constants = [None if ct is None else next(results) for ct in pull.constants]
-    return [*of_constants, *of_carries, *(None if ct is None else next(results) for ct in pull.xs)]
+    sums = [next(results) if part is not None and part.now is not None else None for part in pull.constants]
+    of_xs = [None if ct is None else next(results) for ct in pull.xs]
+    stacks = {**dict(zip(pull.body.inputs[len(loop.constants) + len(starts):], xs, strict=True)),
+              **dict(zip(pull.later.wanted, results, strict=True))}
+    of_constants = [_total(part, now, stacks) for part, now in zip(pull.constants, sums, strict=True)]
+    return [*of_constants, *of_carries, *of_xs]
+
+
+def _total(part: Contribution | None, now: Any, stacks: Mapping[Var, Any]) -> Any:
+    """The sum over all iterations of a contribution, ``now`` that of the part that the loop has added up."""
+    for term in () if part is None else part.later:
+        total = term.total(stacks)
+        now = total if now is None else add(now, total)
+    return now
 
 
 class _Pull:
     """The body of the transpose of a linear scan, for cotangents of those carries and ys that are flagged.
 
     inputs:   known constants; cotangents of carries, sums of cotangents of constants; known xs, cotangents of ys
-    outputs:  cotangents of carries, sums of cotangents of constants; cotangents of xs
+    outputs:  cotangents of carries, sums of cotangents of constants; cotangents of xs, factors of sums taken ``later``
     """
 
-    def __init__(self, loop: LinearLoop, carried: Sequence[bool], ys: Sequence[bool]) -> None:
+    def __init__(self, loop: LinearLoop, carried: Sequence[bool], ys: Sequence[bool], stacks: bool) -> None:
         program, flags = loop.body, loop.flags
         builder = Builder("transpose of a loop")
         with builder:
@@ -375,17 +385,23 @@ class _Pull:
                         for t, flag in zip(program.output_types, (*carried, *ys), strict=True)]
             pulled = backward(builder, program, arguments, incoming)
             first_x = loop.linear_constants + loop.linear_carries
-            self.constants = pulled[: loop.linear_constants]
             self.carries = pulled[loop.linear_constants: first_x]
             self.xs = pulled[first_x:]
-            sums = [builder.add_input(type_of(ct)) for ct in self.constants if ct is not None]
+            known = [x.atom for x in arguments if not isinstance(x, Undefined)]
+            given = [None if x is None else x.atom for x in incoming]
+            stacked = [*known[len(loop.constants):], *present(given[loop.linear_carries:])]
+            constants = pulled[: loop.linear_constants]
+            self.later = Later(builder.equations, known[: len(loop.constants)], stacked)
+            self.constants = self.later.split(constants) if stacks else [
+                None if ct is None else Contribution(ct, ()) for ct in constants]
+            now = [part.now for part in self.constants if part is not None and part.now is not None]
+            sums = [builder.add_input(type_of(ct)) for ct in now]
             outputs = [zeros(type_of(x)) if ct is None else ct
                        for ct, x in zip(self.carries, incoming, strict=False) if x is not None]
-            outputs += [add(total, ct) for total, ct in zip(sums, present(self.constants), strict=True)]
-            result, captures = builder.finish([*outputs, *present(self.xs)])
+            outputs += [add(total, ct) for total, ct in zip(sums, now, strict=True)]
+            factors = [builder.tracer_class(builder, v) for v in self.later.wanted]
+            result, captures = builder.finish([*outputs, *present(self.xs), *factors])
         assert not captures, "a transpose rule captured an array"
-        known = present([None if isinstance(x, Undefined) else x.atom for x in arguments])
-        given = [None if x is None else x.atom for x in incoming]
         inputs = (*known[: len(loop.constants)], *present(given[: loop.linear_carries]), *(x.atom for x in sums),
                   *known[len(loop.constants):], *present(given[loop.linear_carries:]))
         self.body = without_dead(Program(inputs, result.equations, result.outputs))
