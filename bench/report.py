@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.runner import Measurement, Settings, medians
 from bench.workload import Workload
 
-PACKAGES = ("gradxform", "numpy", "scipy", "llvmlite", "optree", "jax", "jaxlib", "numba")
+PACKAGES = ("gradxform", "numpy", "scipy", "llvmlite", "optree", "jax", "jaxlib", "numba", "torch")
 
 
 def duration(seconds: float) -> str:

@@ -44,6 +44,10 @@ def map_leaves(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return optree.tree_map(function, tree, *rest, namespace=_NAMESPACE)
 
 
+#: JAX's name for `map_leaves`.
+map = map_leaves
+
+
 def leaf_paths(tree: Any) -> list[str]:
     """For each leaf, how one reaches it: ``"[0]['weights']"``."""
     return ["".join(f"[{entry!r}]" if not isinstance(entry, str) or entry else "" for entry in path)

@@ -395,6 +395,29 @@ def test_derivatives_keep_their_values(function):
         np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=1e-6)
 
 
+def test_equal_loops_run_once():
+    def f(x, n):
+        twice = scanned(x) + scanned(x) * while_running(x) - while_running(x) + lax.fori_loop(0, n, lambda i, c: c * x, x)
+        return twice + lax.fori_loop(0, n, lambda i, c: c + x, x)
+
+    assert len(loops(optimised(f, 1.5, 4))) == 4
+
+
+def test_loops_that_call_different_functions_are_not_equal():
+    def f(x):
+        def along(function):
+            def step(c, e):
+                return c + gx.pure_callback(function, gx.ShapeDType((), np.dtype(np.float64)), e), None
+
+            return lax.scan(step, 0.0, x)[0]
+
+        return along(lambda e: np.sin(e)), along(lambda e: np.cos(e))
+
+    program = recorded(f, XS)
+    found = run(check(optimise(program, ROSTER)), [XS])
+    np.testing.assert_allclose(found, [np.sum(np.sin(XS)), np.sum(np.cos(XS))])
+
+
 # ------------------------------------------------------------------------------------------------- equal carries
 
 

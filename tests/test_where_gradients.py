@@ -405,3 +405,36 @@ def test_the_order_of_effects_stays():
     with np.errstate(all="ignore"):
         assert gx.grad(f)(1.0) == 4.0
     assert [float(value) for value in seen] == [1.0, 2.0, 4.0]
+
+
+def test_branches_over_lanes():
+    """A cond whose index differs between lanes computes all branches and selects."""
+
+    def f(x):
+        return lax.cond(x > 0, lambda: np.sqrt(x), lambda: 3.0 * x)
+
+    def g(x):
+        index = np.where(x > 1, 2, np.where(x > 0, 1, 0))
+        return lax.switch(index, [lambda x: np.sum(x * 0.0), lambda x: x * np.log(x), lambda x: np.log(np.log(x))], x)
+
+    x = np.array([4.0, 0.0, 1.0, -2.0])
+    expected = [0.25, 3.0, 0.5, 3.0]
+    np.testing.assert_allclose(gx.vmap(gx.grad(f))(x), expected)
+    for wrap in (lambda f: f, gx.jit):
+        np.testing.assert_allclose(wrap(gx.grad(lambda x: np.sum(gx.vmap(f)(x))))(x), expected)
+        found = wrap(gx.grad(lambda x: np.sum(gx.vmap(g)(x))))(np.array([np.e, 0.0, 1.0, -2.0]))
+        np.testing.assert_allclose(found, [1 / np.e, 0.0, 1.0, 0.0])
+
+
+def test_lanes_that_are_frozen():
+    """A while loop over lanes goes on computing in lanes that are done, where its body may be singular."""
+
+    def f(x):
+        # x, sqrt(x), ... as long as it is above 2; the frozen lanes hold x <= 2, among them 0.
+        return lax.while_loop(lambda c: c > 2.0, lambda c: np.sqrt(c), x)
+
+    x = np.array([0.0, 1.0, 9.0, 81.0])
+    expected = [1.0, 1.0, 0.25 / np.sqrt(np.sqrt(9.0)) / 3.0, 0.125 * 81.0 ** (0.125 - 1)]
+    np.testing.assert_allclose(gx.vmap(gx.grad(f))(x), expected)
+    for wrap in (lambda f: f, gx.jit):
+        np.testing.assert_allclose(wrap(gx.grad(lambda x: np.sum(gx.vmap(f)(x))))(x), expected)

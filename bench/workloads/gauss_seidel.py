@@ -138,7 +138,6 @@ WORKLOAD = Workload(
     expected=expected,
     promises=(
         Promise("JAX / gradxform, forward", lambda m: m.ratio("JAX", "gradxform", SWEEPS), at_least=50),
-        Promise("JAX folding / gradxform, forward", lambda m: m.ratio("JAX, folding", "gradxform", SWEEPS), at_least=1),
         Promise("gradxform / C++, forward", lambda m: m.ratio("gradxform", "C++", SWEEPS), at_most=1.5),
         Promise(
             "gradient / forward, gradxform", lambda m: m.ratio("gradxform, gradient", "gradxform", SWEEPS), at_most=6

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gradxform.api.collection import paused_collection
 from gradxform.api.disabling import jit_disabled
-from gradxform.api.jit import paused_collection
 from gradxform.api.layout import flat_output, leaf_node, native
 from gradxform.api.lowered import optimised
 from gradxform.api.nans import find_nan
@@ -23,8 +23,9 @@ from gradxform.backend.callable import NativeEntry
 from gradxform.backend.executable import compile_program
 from gradxform.backend.signature import EntrySpec
 from gradxform.config import config
-from gradxform.core import Tracer, current_builder, run
-from gradxform.ir import ArrayType, Callback, Program, callbacks
+from gradxform.core import Primitive, Tracer, current_builder, run, type_of
+from gradxform.core.tracing import evaluate, outside
+from gradxform.ir import ArrayType, Callback, Equation, Program, Source, Var, callbacks
 from gradxform.primitives.scan import scan_p
 from gradxform.primitives.while_loop import while_p
 
@@ -48,6 +49,19 @@ def execute(program: Program, arguments: Sequence[Any]) -> list[Any]:
     if config.debug_nans:
         find_nan(program.name or "a function", results, lambda: run(program, arguments))
     return results
+
+
+def evaluate_natively(
+    operation: Primitive, operands: Sequence[Any], params: dict[str, Any], source: Source | None
+) -> tuple[Any, ...]:
+    """The results of one equation on NumPy arrays, those of a loop by native code."""
+    inputs = tuple([Var(type_of(x).strong()) for x in operands])
+    outputs = tuple(map(Var, operation.result_types(tuple([var.type for var in inputs]), params)))
+    program = Program(inputs, (Equation(operation, inputs, tuple(sorted(params.items())), outputs, source),), outputs)
+    if not operation.multiple or not contains_loop(program) or any(t.is_tape for t in program.output_types):
+        return evaluate(operation, operands, params, source)
+    with outside():
+        return tuple(execute(program, operands))
 
 
 def contains_loop(program: Program) -> bool:

@@ -8,12 +8,10 @@ new signature. A jitted function called with traced arrays becomes a ``call`` eq
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 
 from gradxform import tree
 from gradxform.api.arguments import decorator
+from gradxform.api.collection import paused_collection
 from gradxform.api.disabling import jit_disabled
 from gradxform.api.inspection import stand_in
 from gradxform.api.layout import (
@@ -77,21 +76,6 @@ class _Specialisation:
 
     entry: NativeEntry
     treedef: Any
-
-
-@contextmanager
-def paused_collection() -> Iterator[None]:
-    """No cyclic garbage collection inside.
-
-    A program is many small objects that all stay; each full collection walks them again, and doubles the time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 _all_jitted: weakref.WeakSet[Jitted] = weakref.WeakSet()

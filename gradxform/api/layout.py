@@ -13,7 +13,7 @@ import numpy as np
 import optree
 
 from gradxform import tree
-from gradxform.api.tracing import as_value
+from gradxform.api.values import as_value
 from gradxform.backend.signature import (
     ArrayLeaf,
     DictNode,

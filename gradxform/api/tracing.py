@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from gradxform import tree
+from gradxform.api.execution import evaluate_natively
+from gradxform.api.values import as_value, as_values, name_of, types_of
 from gradxform.array import Array
-from gradxform.core import Builder, Tracer, type_of
-from gradxform.core.source import user_line
-from gradxform.dtypes import canonical, python_scalar_dtype
+from gradxform.core import Builder, Tracer
 from gradxform.errors import ArgumentTypeError
 from gradxform.ir import ArrayType, Program
 from gradxform.primitives.constant import hoist_constants
+
+__all__ = ["Traced", "as_value", "as_values", "flatten_output", "name_of", "restore_auxiliary", "trace", "types_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,35 +31,6 @@ class Traced:
     treedef: tree.TreeDef
     auxiliary: Any = None
     auxiliary_positions: tuple[int, ...] = ()
-
-
-def name_of(function: Any) -> str:
-    """A function's name for programs and messages."""
-    return getattr(function, "__name__", None) or type(function).__name__
-
-
-def as_value(leaf: Any, what: str) -> Any:
-    """A leaf as a tracer, Python scalar, NumPy scalar or native-endian array; ArgumentTypeError otherwise."""
-    if type(leaf) is int and not -(1 << 63) <= leaf < 1 << 63:
-        raise OverflowError(f"{what}: Python integer {leaf} does not fit int64{user_line()}")
-    if isinstance(leaf, Tracer) or python_scalar_dtype(leaf) is not None:
-        return leaf
-    if isinstance(leaf, (np.ndarray, np.generic)):
-        dtype = canonical(leaf.dtype)
-        if type(leaf) is np.ndarray or isinstance(leaf, np.generic):
-            return leaf if leaf.dtype == dtype and leaf.dtype.isnative else leaf.astype(dtype)
-        if isinstance(leaf, np.ma.MaskedArray):
-            raise ArgumentTypeError(f"{what}: masked arrays are not supported, got {leaf!r}: pass .filled(value){user_line()}")
-        return np.asarray(leaf, dtype=dtype)
-    if hasattr(leaf, "__array__") and not isinstance(leaf, type):
-        return as_value(np.asarray(leaf), what)
-    raise ArgumentTypeError(
-        f"{what} must be an array or a number (or a pytree of them), got {leaf!r} of type {type(leaf).__name__}{user_line()}")
-
-
-def as_values(leaves: Sequence[Any], what: str) -> list[Any]:
-    """`as_value` of each leaf."""
-    return [as_value(leaf, what) for leaf in leaves]
 
 
 def flatten_output(result: Any, function: Any) -> tuple[list[Any], tree.TreeDef]:
@@ -77,7 +48,7 @@ def trace(
     ``values`` are the leaves' values, used where ``known``; with ``has_aux`` the function returns (result, auxiliary),
     and the auxiliary's traced leaves become further outputs.
     """
-    builder = Builder(f"{purpose} of {name_of(function)}", Array)
+    builder = Builder(f"{purpose} of {name_of(function)}", Array, evaluate_natively)
     with builder:
         leaves = [builder.add_input(leaf_type, value if known else None)
                   for leaf_type, value in zip(types, values, strict=True)]
@@ -107,8 +78,3 @@ def restore_auxiliary(traced: Traced, values: Sequence[Any]) -> Any:
     for position, value in zip(traced.auxiliary_positions, values, strict=True):
         leaves[position] = value
     return tree.unflatten(treedef, leaves)
-
-
-def types_of(values: Sequence[Any]) -> list[ArrayType]:
-    """The types of leaves."""
-    return [type_of(value) for value in values]

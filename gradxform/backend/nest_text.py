@@ -40,6 +40,8 @@ from gradxform.loopir.loops import (
 
 #: Local buffers up to this size lie on the stack.
 STACK_BYTES = 32 * 1024
+#: Within loops, products of fewer multiply-adds are not worth BLAS' own threads: those wait for each other every time.
+SERIAL_PRODUCT = 1 << 24
 #: Nests estimated to run longer than this stay functions of their own.
 OUTLINE_WORK = 2_000.0
 #: Indices beyond are reported as this one.
@@ -137,6 +139,7 @@ class NestWriter:
         self.checked = False
         self.buffers = [b for b in touched(nest.body) if b.space != "local"]
         self.pointers = {b: f"%{b.name}" for b in (*self.buffers, *nest.locals)}
+        self.serial_products = False  # whether BLAS is to use one thread
         self.aborts = False  # whether it may end before its end
         self.twin = False  # whether it runs only when the fast form was outside its range
         self.arguments: list[str] | None = None  # of a part: the symbols that it takes
@@ -460,7 +463,7 @@ class NestWriter:
         self.start_block(go_on)
 
     def call_python(self, statement: Call) -> None:
-        """A call of a Python object, with the addresses of operands and results as integers; see `host_call`."""
+        """A call of a Python object, with the addresses of operands and results as integers; see host_call.py."""
         pending, ready, go_on = self.block("pending"), self.block("ready"), self.block("on")
         # After an index error values are not what the program says, and Python must not see them.
         self.checked = self.aborts = True
@@ -520,6 +523,8 @@ class NestWriter:
 
     def multiply(self, statement: Multiply) -> None:
         """A BLAS call: row-major C = A B is the column-major transpose C' = B' A'."""
+        if self.depth > 0 and statement.batch * statement.rows * statement.inner * statement.columns < SERIAL_PRODUCT:
+            self.serial_products = True
         double = statement.result.buffer.dtype.itemsize == 8
         kind, name = ("double", "dgemm") if double else ("float", "sgemm")
         self.module.imports[f"gx.blas.{name}"] = None
@@ -576,6 +581,12 @@ class NestWriter:
         elif self.nest.chunk is not None:
             parameters.append("i64 %chunk")
         head, tail = list(self.entry_lines), list(self.exit_lines)
+        if self.serial_products:
+            for name, line in (("get", "declare i32 @gx.openblas.get()"), ("set", "declare void @gx.openblas.set(i32)")):
+                self.module.imports[f"gx.openblas.{name}"] = None
+                self.declare(line)
+            head += ["%blas.threads = call i32 @gx.openblas.get()", "call void @gx.openblas.set(i32 1)"]
+            tail.append("call void @gx.openblas.set(i32 %blas.threads)")
         if self.aborts:
             tail = ["br label %leave", "leave:", *tail]
         if self.guarded:

@@ -87,6 +87,8 @@ class Lowering:
         self.block_of: dict[Var, int] = {}
         # The last node of the block that has an effect.
         self.last_effect: Node | None = None
+        # What the next node must wait for, since it reads through a barrier, and the block of that barrier.
+        self.awaited: dict[Var, int] = {}
         self.counter = 0
 
     def reader(self, atom: Atom) -> Reader:
@@ -110,6 +112,9 @@ class Lowering:
 
     def add(self, node: Node) -> None:
         self.nodes.append(node)
+        node.after += self.awaited
+        # A node of a loop's body waits for nothing outside: the node of the loop does, which is added after it.
+        self.awaited = {var: block for var, block in self.awaited.items() if block != self.block}
         if node.effect:
             if self.last_effect is not None:
                 node.after.append(self.last_effect.var)
@@ -141,6 +146,26 @@ class Lowering:
         else:
             for var, one in zip(equation.outputs, lowered, strict=True):
                 self.place(var, one, operands, equation)
+            if operation.name == "barrier":
+                self.place_barrier(equation.outputs)
+
+    def place_barrier(self, results: Sequence[Var]) -> None:
+        """Let whatever reads one of ``results``, which are views, wait for the values behind all of them."""
+        readers = [self.readers[var] for var in results]
+        buffers = [load.buffer for var, read in zip(results, readers, strict=True)
+                   for load in loads(read(self.axes_for(var.type.shape)))]
+        awaited = dict.fromkeys([buffer for buffer in buffers if buffer in self.stored], self.block)
+        if not awaited:
+            return
+
+        def waiting(read: Callable[[Index], Expression]) -> Callable[[Index], Expression]:
+            def through(index: Index) -> Expression:
+                self.awaited.update(awaited)
+                return read(index)
+
+            return through
+
+        self.readers.update(zip(results, map(waiting, readers), strict=True))
 
     def place(self, var: Var, lowered: Any, operands: Sequence[Reader], equation: Equation) -> None:
         shape = var.type.shape

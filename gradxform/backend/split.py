@@ -27,6 +27,7 @@ from gradxform.loopir.expression import (
     integer,
     known,
     substitute,
+    symbols as symbols_of,
 )
 from gradxform.loopir.loops import (
     Accumulate,
@@ -132,7 +133,7 @@ def _private(loop: For) -> list[Buffer] | None:
 
     None if parts cannot run block by block: the loop is ordered or holds others, or a buffer that parts share may carry
     values from one iteration to the next. What is only accumulated may be shared, and elements indexed by the loop's
-    own symbol belong to one iteration anyway.
+    own symbol, or by that and a number, belong to one iteration anyway.
     """
     if loop.ordered or any(map(bodies, loop.body)):
         return None
@@ -142,9 +143,11 @@ def _private(loop: For) -> list[Buffer] | None:
     stored: set[tuple[Buffer, tuple[int | None, ...]]] = set()
 
     def touch(buffer: Buffer, index: Sequence[Expression], position: int, reads: bool, stores: bool) -> None:
-        if buffer.space != "local" or any(part is loop.symbol for part in index):
+        if buffer.space != "local" or any(_tells_apart(part, loop.symbol) for part in index):
             return
         places.setdefault(buffer, set()).add(position)
+        if any(loop.symbol in symbols_of(part) for part in index):
+            carried.add(buffer)
         constant = tuple([known(part) for part in index])
         if reads and (buffer, constant) not in stored:
             carried.add(buffer)
@@ -163,6 +166,16 @@ def _private(loop: For) -> list[Buffer] | None:
                 touch(statement.buffer, statement.index, position, reads=True, stores=False)
     crossing = [buffer for buffer, found in places.items() if len(found) > 1 and buffer in used]
     return None if any(buffer in carried for buffer in crossing) else crossing
+
+
+def _tells_apart(index: Expression, symbol: Symbol) -> bool:
+    """Whether an index differs in all iterations: ``symbol`` times a number plus a number."""
+    while isinstance(index, Apply) and index.operation in ("add", "mul"):
+        number = known(index.operands[1])
+        if number is None or (number == 0 and index.operation == "mul"):
+            return False
+        index = index.operands[0]
+    return index is symbol
 
 
 def _loads(statement: Statement) -> Iterator[tuple[Buffer, tuple[Expression, ...]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 from functools import cache
+from pathlib import Path
 
 from gradxform.backend.careful import cell_address
 
@@ -12,13 +13,16 @@ from gradxform.backend.careful import cell_address
 @cache
 def symbol_address(symbol: str) -> int:
     """The address of ``gx.blas.NAME`` (SciPy's), ``gx.c.NAME`` (the C library's), ``gx.python.NAME`` (CPython's),
-    ``gx.parallel`` (the pool's) or of the cell ``gx.careful.NAME.DTYPE``.
+    ``gx.parallel`` (the pool's), ``gx.openblas.get`` and ``.set`` (the number of threads of SciPy's BLAS) or of the cell
+    ``gx.careful.NAME.DTYPE``.
     """
     if symbol == "gx.parallel":
         from gradxform.backend.threads import parallel_address
 
         return parallel_address()
     _, kind, name = symbol.split(".", 2)
+    if kind == "openblas":
+        return _thread_count(name)
     if kind == "careful":
         return cell_address(name)
     if kind == "blas":
@@ -35,3 +39,19 @@ def _published(module: str, name: str) -> int:
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     return get_pointer(capsule, get_name(capsule)) or 0
+
+
+def _thread_count(name: str) -> int:
+    """The function of SciPy's OpenBLAS that gets or sets its number of threads; one of no effect if that is no OpenBLAS."""
+    import scipy
+
+    libraries = Path(scipy.__file__).parent.parent / "scipy.libs"
+    bundled = [*libraries.glob("*openblas*"), *(Path(scipy.__file__).parent / ".dylibs").glob("*openblas*")]
+    for path in bundled:
+        library = ctypes.CDLL(str(path))
+        for prefix in ("scipy_openblas", "openblas"):
+            function = getattr(library, f"{prefix}_{name}_num_threads", None)
+            if function is not None:
+                return ctypes.cast(function, ctypes.c_void_p).value or 0
+    # Takes an int and gives one, which is all that its callers rely on.
+    return ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value or 0

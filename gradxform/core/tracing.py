@@ -11,7 +11,7 @@ memoised. The program so recorded holds for these inputs only.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,7 @@ class Builder:
         "_scanned",
         "captures",
         "equations",
+        "evaluator",
         "inputs",
         "known",
         "parent",
@@ -66,9 +67,14 @@ class Builder:
         "tracer_class",
     )
 
-    def __init__(self, purpose: str, tracer_class: type[Tracer] = Tracer) -> None:
+    def __init__(
+        self, purpose: str, tracer_class: type[Tracer] = Tracer,
+        evaluator: Callable[..., tuple[Any, ...]] | None = None,
+    ) -> None:
         self.purpose = purpose
         self.tracer_class = tracer_class
+        # What answers for values on demand; the NumPy rules of the primitives if there is nothing faster.
+        self.evaluator = evaluate if evaluator is None else evaluator
         self.inputs: list[Var] = []
         self.equations: list[Equation] = []
         self.captures: list[Any] = []
@@ -170,7 +176,7 @@ class Builder:
                 stack.extend(missing)
                 continue
             operands = [x.value if isinstance(x, Literal) else self.known[x] for x in found.inputs]
-            self.known.update(zip(found.outputs, evaluate(found.operation, operands, dict(found.params), found.source),
+            self.known.update(zip(found.outputs, self.evaluator(found.operation, operands, dict(found.params), found.source),
                                   strict=True))
             stack.pop()
         return self.known[atom]

@@ -23,7 +23,7 @@ FREE = VIEWS | frozenset(("constant", "iota", "unit_vectors", "stop_gradient"))
 #: Operations of about one instruction per element.
 CHEAP = FREE | frozenset((
     "abs", "add", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "ceil", "clamp", "concatenate", "convert",
-    "copysign", "equal", "floor", "greater", "greater_equal", "isfinite", "isinf", "isnan", "left_shift", "less",
+    "copysign", "equal", "floor", "greater", "greater_equal", "integer_pow", "isfinite", "isinf", "isnan", "left_shift", "less",
     "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mul", "neg",
     "not_equal", "pad", "right_shift", "rint", "select", "sign", "square", "sub", "trunc",
 ))

@@ -118,7 +118,8 @@ def round(x: Any) -> Any:
     operand = _array("round", x)
     whole = face.trunc(operand)
     # Exact, where adding 0.5 would round: the largest float below 0.5 must give 0.
-    beyond = face.greater_equal(face.absolute(face.subtract(operand, whole)), 0.5)
+    with np.errstate(invalid="ignore"):
+        beyond = face.greater_equal(face.absolute(face.subtract(operand, whole)), 0.5)
     return face.where(beyond, face.add(whole, face.sign(operand)), whole)
 
 

@@ -328,9 +328,8 @@ class Writer:
         elif kind == 3 and not rest:
             # The index may lie beyond the end where the branch is not taken.
             i = self.integer()
-            fallback = self.float_of(())
-            self.let(f"lax.cond({i.text} < {n}, lambda: of({x.text})[{i.text}] * 1.0, lambda: {fallback} * 1.0)" if i.low >= 0
-                     else f"{x.text}[0]", ())
+            other = self.float_of(())
+            self.let(f"lax.cond({i.text} < {n}, lambda x, i: x[i] * 1.0, lambda x, i: {other} * 1.0, {x.text}, {i.text})", ())
         else:
             self.let(f"of({x.text})[{self.index(n)}]", rest)
 
