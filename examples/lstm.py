@@ -9,11 +9,12 @@ is a ``lax.scan``:
   and updates included, is one call of one native function;
 * in recitation, over the characters to write, each of which is drawn from what the network gives after the one before.
 
-    python examples/lstm.py [--passes 150] [--plot FILE]
+    python examples/lstm.py [--passes 100] [--plot FILE]
 
 Loss is the mean negative log-probability of the next character. The exit status is 1, with a traceback, when training does not
-bring it below 0.5, when an eighth sonnet, which is not trained on, is not predicted better than by the frequencies of
-characters, or when the gradient differs from finite differences.
+bring it below 0.2, when an eighth sonnet, which is not trained on, is at no time predicted better than by the frequencies of
+characters, or when the gradient differs from finite differences. (Later it is predicted worse and worse: so short a text is
+learned by heart, which is what the loss is to show here.)
 
 S. Hochreiter, J. Schmidhuber (1997), "Long short-term memory"; F. Gers et al. (2000) for the forget gate; D. Kingma, J. Ba
 (2015), "Adam: a method for stochastic optimization".
@@ -200,8 +201,8 @@ def check_gradient(parameters: Parameters, text: np.ndarray, random: np.random.G
     np.testing.assert_allclose(along, numeric, rtol=1e-6)
 
 
-def plot(path: Path, losses: np.ndarray, frequencies: float) -> None:
-    """The loss of each window during training."""
+def plot(path: Path, losses: np.ndarray, unseen: np.ndarray, frequencies: float) -> None:
+    """The loss of each window during training, and that of the unseen sonnet after each pass."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -209,10 +210,10 @@ def plot(path: Path, losses: np.ndarray, frequencies: float) -> None:
 
     figure, axes = pyplot.subplots(figsize=(6.5, 4.0), layout="constrained")
     passes = np.arange(losses.size) / losses.shape[1]
-    axes.plot(passes, losses.ravel(), linewidth=0.8, color="C0", label="each window")
-    axes.plot(np.arange(len(losses)) + 0.5, losses.mean(axis=1), linewidth=1.6, color="C3", label="mean of a pass")
-    axes.axhline(frequencies, color="0.5", linestyle="--", linewidth=1.0, label="frequencies of characters")
-    axes.set(xlabel="passes over the text", ylabel="loss per character (nats)", ylim=(0.0, None))
+    axes.plot(passes, losses.ravel(), linewidth=0.8, color="C0", label="each window of seven sonnets")
+    axes.plot(np.arange(len(losses)) + 1, unseen, linewidth=1.4, color="C3", label="a sonnet not seen in training")
+    axes.axhline(frequencies, color="0.5", linestyle="--", linewidth=1.0, label="by the frequencies of characters")
+    axes.set(xlabel="passes over the text", ylabel="loss per character (nats)", ylim=(0.0, 5.0))
     axes.set_title(f"LSTM of {HIDDEN} cells on seven sonnets", fontsize=10)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
@@ -222,7 +223,7 @@ def plot(path: Path, losses: np.ndarray, frequencies: float) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Teach a small LSTM seven of Shakespeare's sonnets.")
-    parser.add_argument("--passes", type=int, default=150, metavar="N", help="how often the text is read, default 150")
+    parser.add_argument("--passes", type=int, default=100, metavar="N", help="how often the text is read, default 100")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a picture of the loss")
     options = parser.parse_args(arguments)
     random = np.random.default_rng(1609)
@@ -237,35 +238,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parameters = initial_parameters(letters.size, HIDDEN, random)
     check_gradient(parameters, windows[0], random)
+    counts = np.bincount(text, minlength=letters.size) + 1.0
+    frequencies = float(-np.mean(np.log(counts / np.sum(counts))[unseen]))
+
+    compiled = gx.jit(pass_over)
+    evaluate = gx.jit(lambda parameters, text: loss(parameters, initial_state(1, HIDDEN), text)[0])
     zeros = gx.tree.map_leaves(np.zeros_like, parameters)
     training = Training(parameters, zeros, zeros, np.float32(0.0))
-    compiled = gx.jit(pass_over)
+    losses, unseen_losses = [], []
+    print("pass  loss of its windows  loss of an unseen sonnet  seconds, compilation included")
     began = time.perf_counter()
-    losses = []
-    for number in range(options.passes):
-        # A rate that falls to zero in the end, for the last bit of the loss.
-        rate = np.float32(0.008 * np.cos(0.5 * np.pi * number / options.passes))
+    for number in range(1, options.passes + 1):
+        # The rate falls to zero in the end, for the last bit of the loss.
+        rate = np.float32(0.008 * np.cos(0.5 * np.pi * (number - 1) / options.passes))
         training, values = compiled(training, windows, rate)
         losses.append(values)
-        if number % 25 == 0 or number == options.passes - 1:
-            print(f"pass {number + 1:>4}: loss {values.mean():.4f} after {time.perf_counter() - began:.2f} s", flush=True)
-
-    evaluate = gx.jit(lambda parameters, text: loss(parameters, initial_state(1, HIDDEN), text)[0])
-    learned, foreign = evaluate(training.parameters, text[:, None]), evaluate(training.parameters, unseen)
-    counts = np.bincount(text, minlength=letters.size)
-    probabilities = (counts + 1.0) / np.sum(counts + 1.0)
-    frequencies = float(-np.mean(np.log(probabilities[unseen])))
-    print(f"loss of the whole text read in one piece {learned:.4f}; at the start {losses[0][0]:.4f}")
-    print(f"loss of a sonnet not seen in training {foreign:.4f}; by the frequencies of characters {frequencies:.4f}")
+        unseen_losses.append(evaluate(training.parameters, unseen))
+        if number in {1, options.passes} or number % 20 == 0:
+            seconds = time.perf_counter() - began
+            print(f"{number:>4}  {np.mean(values):>19.4f}  {unseen_losses[-1]:>24.4f}  {seconds:.2f}", flush=True)
+    first, last, best = losses[0][0], np.mean(losses[-1]), min(unseen_losses)
+    print(f"loss at the start {first:.4f}, in the last pass {last:.4f}")
+    print(f"least loss of the unseen sonnet {best:.4f}; by the frequencies of characters {frequencies:.4f}")
 
     opening = "Shall I compare thee"
-    noise = 0.5 * random.gumbel(size=(400, 1, letters.size)).astype(np.float32)
+    noise = 0.3 * random.gumbel(size=(400, 1, letters.size)).astype(np.float32)
     recited = gx.jit(recite)(training.parameters, codes[: len(opening)], noise)
     print(f"\n{opening}{''.join(letters[recited])}\n")
     if options.plot is not None:
-        plot(options.plot, np.array(losses), frequencies)
+        plot(options.plot, np.array(losses), np.array(unseen_losses), frequencies)
 
-    assert losses[0][0] > 3.5 and learned < 0.5, (losses[0][0], learned)
+    assert abs(first - np.log(letters.size)) < 0.2, first
+    assert last < 0.2 or options.passes < 100, last
+    assert best < frequencies - 0.5 or options.passes < 20, (best, frequencies)
     return 0
 
 

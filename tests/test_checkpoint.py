@@ -14,6 +14,7 @@ from gradxform import checkpoint_policies as policies
 from gradxform import errors
 from gradxform.api.lowered import optimised
 from gradxform.ir import Program, check
+from gradxform.primitives.checkpointing import barrier
 from gradxform.transforms import linearize
 
 X = np.array([0.3, -0.7, 1.1])
@@ -174,6 +175,46 @@ def test_values_are_computed_twice_in_the_compiled_program_too() -> None:
     program = optimised(gx.make_ir(vjp(gx.checkpoint(chain, policy=policies.everything_saveable)))(X, X))
     assert count(program, "exp") == 1
     assert "barrier" not in names_of(program)
+
+
+def test_compiled_code_needs_less_memory() -> None:
+    def link(x: Any) -> Any:
+        for _ in range(4):
+            x = np.sin(np.cumsum(np.exp(np.sin(x))) / x.size)
+        return x
+
+    def scanned(x: Any) -> Any:
+        return gx.lax.scan(lambda c, _: (np.sin(np.cumsum(np.exp(c)) / c.size), None), x, None, length=10)[0]
+
+    def loss(link: Any) -> Any:
+        def f(x: Any) -> Any:
+            for _ in range(6):
+                x = link(x)
+            return np.sum(x)
+
+        return gx.jit(gx.grad(f))
+
+    x = np.linspace(-1.0, 1.0, 10_000)
+    for function in (link, scanned):
+        plain, kept = loss(function), loss(gx.checkpoint(function))
+        assert kept.lower(x).cost.arena_bytes < 0.45 * plain.lower(x).cost.arena_bytes
+        close(kept(x), plain(x))
+
+
+def test_a_barrier_in_compiled_code_is_an_identity() -> None:
+    def f(x: Any, y: Any, n: Any) -> Any:
+        z = np.cumsum(y)
+        a, b, c = lift(barrier([x, z, n]))
+        return np.sum(a) * b[c], a, lax_loop(a)
+
+    def lift(values: Any) -> Any:
+        return [v + 0 for v in values]
+
+    def lax_loop(a: Any) -> Any:
+        return gx.lax.fori_loop(0, 3, lambda _, total: total + a, np.zeros(3))
+
+    first, second, third = gx.jit(f)(X, np.arange(3.0), 2)
+    close((first, second, third), (np.sum(X) * 3.0, X, 3 * X))
 
 
 def test_without_derivatives_nothing_remains_of_it() -> None:

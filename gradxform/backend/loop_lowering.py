@@ -156,7 +156,8 @@ def _fill(
         loop.records.append(Record(atom, result, position))
     lowering.settle([load.buffer for carry in loop.carries for load in loads(carry.following)]
                     + [record.element for record in loop.records],
-                    {carry.source: carry.variable for carry in loop.carries if carry.source is not None})
+                    {carry.source: carry.variable for carry in loop.carries
+                     if carry.source is not None and carry.source in lowering.stored and carry.source not in recorded})
 
 
 def _distinct(

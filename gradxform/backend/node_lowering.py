@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend import loop_lowering
-from gradxform.backend.nodes import Node, NodeGraph, Product, PythonCall, Side
+from gradxform.backend.nodes import SMALL_ELEMENTS, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.core import Builder
 from gradxform.dtypes import bool_, is_float
 from gradxform.errors import CompileError
@@ -289,6 +289,24 @@ class Lowering:
                     node.after += [*(var for p in before for var in self.nodes[p].results), *copies.get(base, ())]
             settled.append(node)
         self.nodes[:] = settled
+        for value, carry in homes.items():
+            if carry.type.size > SMALL_ELEMENTS and carry not in needed and not self.stored[value].bases:
+                self.write_home(value, carry)
+
+    def write_home(self, value: Var, carry: Var) -> None:
+        """Let the next value of a carry be computed in the carry's own memory, if it and all others read that at the
+        same index only, or before.
+        """
+        node = self.stored[value]
+        own = [load for load in node.reads if load.buffer is carry]
+        others = [n for n in self.nodes if n is not node and carry in n.inputs]
+        aligned = node.kind == "map" and all(
+            part is a for load in own for part, a in zip(load.index, node.axes, strict=True))
+        if not (aligned or (node.kind == "product" and not own)):
+            return
+        if not any(base is carry for n in others for _, base in n.bases) and self.read_before(node, {carry}):
+            node.bases.append((value, carry))
+            node.after += [var for n in others for var in n.results]
 
     def read_early(self, needed: Iterable[Var]) -> None:
         """Bring the block into an order in which values are read before they are updated, where that can be.
@@ -297,27 +315,32 @@ class Lowering:
         """
         needed = set(needed)
         for node in [node for node in self.nodes if node.bases]:
-            position = self.nodes.index(node)
             bases = {base for _, base in node.bases}
-            late = [n for n in self.nodes[position + 1:]
-                    if any(load.buffer in bases for load in n.reads) or any(base in bases for _, base in n.bases)]
-            if not late or bases & needed:
-                continue
-            dependent = set(node.results)
-            wanted: set[Var] = set()
-            for other in self.nodes[position + 1:]:
-                if any(var in dependent for var in other.inputs):
-                    dependent.update(other.results)
-            if any(var in dependent for other in late for var in other.results):
-                continue
-            moved = []
-            for other in reversed(self.nodes[position + 1:]):
-                if other in late or any(var in wanted for var in other.results):
-                    wanted.update(other.inputs)
-                    moved.append(other)
-            moved.reverse()
-            rest = [n for n in self.nodes[position:] if n not in moved]
-            self.nodes[position:] = [*moved, *rest]
+            if not bases & needed:
+                self.read_before(node, bases)
+
+    def read_before(self, node: Node, memory: set[Var]) -> bool:
+        """Move what reads ``memory`` before ``node``; False if that depends on it."""
+        position = self.nodes.index(node)
+        after = self.nodes[position + 1:]
+        late = {n for n in after if any(var in memory for var in n.inputs)}
+        if not late:
+            return True
+        dependent = set(node.results)
+        for other in after:
+            if any(var in dependent for var in (*other.inputs, *other.after)):
+                dependent.update(other.results)
+        if any(var in dependent for other in late for var in other.results):
+            return False
+        moved: list[Node] = []
+        wanted: set[Var] = set()
+        for other in reversed(after):
+            if other in late or any(var in wanted for var in other.results):
+                wanted.update(other.inputs, other.after)
+                moved.append(other)
+        moved.reverse()
+        self.nodes[position:] = [*moved, *(n for n in self.nodes[position:] if n not in moved)]
+        return True
 
     def copied(self, array_type: ArrayType, read: Callable[[Index], Expression]) -> Var:
         """A new stored variable with the values of ``read``."""

@@ -110,7 +110,9 @@ def _pointwise(
 ) -> bool:
     """Whether ``node`` reads its producers in that group only at its own index along the shared axis."""
     group = groups[position]
-    if any(group_of.get(var) == position for var in (*node.after, *(base for _, base in node.bases))):
+    if any(group_of.get(base) == position for _, base in node.bases):
+        return False
+    if any(group_of.get(var) == position and not _before(node_of[var], node, axis, group) for var in node.after):
         return False
     for load in node.reads:
         if group_of.get(load.buffer) != position:
@@ -122,6 +124,15 @@ def _pointwise(
         if load.index[producer.axes.index(shared)] is not axis:
             return False
     return True
+
+
+def _before(reader: Node, node: Node, axis: Symbol, group: Group) -> bool:
+    """Whether ``reader`` reads the memory that ``node`` takes over at the same index along the shared axis only."""
+    if node.kind != "map":
+        return False
+    place = node.axes.index(axis)
+    memory = {base for _, base in node.bases}
+    return all(load.index[place] is group.assigned[reader] for load in reader.reads if load.buffer in memory)
 
 
 def preferred_axis(node: Node, candidates: Sequence[Symbol]) -> Symbol:

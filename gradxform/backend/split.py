@@ -27,6 +27,8 @@ from gradxform.loopir.expression import (
     integer,
     known,
     substitute,
+)
+from gradxform.loopir.expression import (
     symbols as symbols_of,
 )
 from gradxform.loopir.loops import (

@@ -90,7 +90,7 @@ class Equation:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Program:
     """A straight-line function of arrays."""
 

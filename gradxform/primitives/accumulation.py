@@ -91,8 +91,10 @@ class Later:
             if all(not isinstance(x, Var) or x in self.invariant for x in equation.inputs):
                 self.invariant.update(dict.fromkeys(equation.outputs))
 
-    def split(self, contributions: Sequence[Any]) -> list[Contribution | None]:
-        """The contributions (None for none), each in two parts."""
+    def split(self, contributions: Sequence[Any], may_wait: bool) -> list[Contribution | None]:
+        """The contributions (None for none), each in two parts; if none ``may_wait`` the second ones are empty."""
+        if not may_wait:
+            return [None if x is None else Contribution(x, ()) for x in contributions]
         found = [None if x is None else self._terms(x.atom, tuple(range(len(shape_of(x))))) for x in contributions]
         every = [term for terms in found if terms is not None for term in terms]
         waiting = {term: None for term in every if isinstance(term, Term) and self._is_product(term)}

@@ -25,8 +25,8 @@ from gradxform.primitives.arithmetic import clamp
 from gradxform.primitives.guarding import guard_indices
 from gradxform.primitives.logic import equal
 from gradxform.primitives.residuals import Plan, Role, plan, without_dead
-from gradxform.primitives.scan import check_types, choose, lanes_type, over_lanes, present
-from gradxform.transforms import Split, linearize
+from gradxform.primitives.scan import check_types, choose, lanes_type, linearized, over_lanes, present
+from gradxform.transforms import Split
 from gradxform.transforms.batching import record_batched
 from gradxform.transforms.transposition import backward
 
@@ -119,8 +119,8 @@ def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], *, branches: tuple[Program, ...]
 ) -> tuple[list[Any], list[Any]]:
     index, *operands = primals
-    flags = [t is not None for t in tangents[1:]]
-    linearized = [linearize(branch, flags) for branch in branches]
+    flags = tuple([t is not None for t in tangents[1:]])
+    linearized = [linearized(branch, flags) for branch in branches]
     count = len(branches[0].outputs)
     wanted = [any(column) for column in zip(*(depends for _, depends in linearized), strict=True)]
     if not any(wanted):

@@ -15,12 +15,14 @@ import numpy as np
 from gradxform.core import Builder, bind_all, run
 from gradxform.dtypes import bool_
 from gradxform.ir import ArrayType, Equation, Literal, Program, Var
+from gradxform.ir.memo import kept
 from gradxform.primitives.logic import logical_and, select
 from gradxform.primitives.residuals import programs_in
 
 _ACTIVE = ArrayType(bool_, ())
 
 
+@kept
 def guard_indices(program: Program) -> Program:
     """``program`` with a last input ``active``; where that is false it neither raises nor loops."""
     builder = Builder("guard")

@@ -24,6 +24,7 @@ from gradxform.core.source import user_line
 from gradxform.dtypes import int64
 from gradxform.errors import ArgumentError, CheckError, NotDifferentiableError, ShapeError
 from gradxform.ir import ArrayType, Program, Var
+from gradxform.ir.memo import kept
 from gradxform.linear import add, broadcast, instantiate, move_axis, zeros
 from gradxform.loopir.lowering import Operand, Repeat
 from gradxform.primitives.accumulation import Contribution, Later
@@ -33,7 +34,6 @@ from gradxform.primitives.logic import less, select
 from gradxform.primitives.reductions import reduce_max
 from gradxform.primitives.residuals import Plan, Role, plan, without_dead
 from gradxform.transforms import Split, linearize, split
-from gradxform.transforms import jvp as jvp_program
 from gradxform.transforms.batching import record_batched
 from gradxform.transforms.transposition import backward
 
@@ -131,11 +131,17 @@ def stack_rows(rows: Sequence[Any], element: ArrayType) -> Any:
 # ------------------------------------------------------------------------------------------------------------- jvp
 
 
+@kept
+def linearized(program: Program, flags: tuple[bool, ...]) -> tuple[Split, tuple[bool, ...]]:
+    """`linearize`, once for a body and flags."""
+    return linearize(program, flags)
+
+
 def reached_carries(program: Program, flags: Sequence[bool], first: int, carries: int) -> list[bool]:
     """The inputs of a loop's body that have a tangent: those flagged, and carries that get one in some iteration."""
     found = list(flags)
     while True:
-        _, depends = jvp_program(program, found)
+        _, depends = linearized(program, tuple(found))
         before = list(found)
         for position in range(carries):
             found[first + position] |= depends[position]
@@ -158,31 +164,43 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LinearLoop:
-    """The scan that is the linear part of a loop: its body and the known ones among its operands."""
+class LinearBody:
+    """The body of the scan that is the linear part of a loop.
 
-    body: Program
-    constants: list[Any]
-    xs: list[Any]
+    ``program`` takes known constants, linear ones, linear carries, known elements of xs, linear ones.
+    """
+
+    program: Program
+    constants: int
     linear_constants: int
     linear_carries: int
+    xs: int
 
     @property
     def flags(self) -> list[bool]:
-        """Which inputs of the body are linear."""
-        linear_xs = len(self.body.inputs) - len(self.constants) - self.linear_constants - self.linear_carries - len(self.xs)
-        return [*[False] * len(self.constants), *[True] * (self.linear_constants + self.linear_carries),
-                *[False] * len(self.xs), *[True] * linear_xs]
+        """Which inputs are linear."""
+        linear_xs = len(self.program.inputs) - self.constants - self.linear_constants - self.linear_carries - self.xs
+        return [*[False] * self.constants, *[True] * (self.linear_constants + self.linear_carries),
+                *[False] * self.xs, *[True] * linear_xs]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearLoop:
+    """The scan that is the linear part of a loop: its body and the known ones among its operands."""
+
+    body: LinearBody
+    constants: list[Any]
+    xs: list[Any]
 
     def run(
         self, constants: Sequence[Any], carries: Sequence[Any], xs: Sequence[Any], *, length: int, count: Any, reverse: bool
     ) -> list[Any]:
         """The results of the linear scan."""
-        return scan(self.body, count, [*self.constants, *constants], carries, [*self.xs, *xs], length=length,
+        return scan(self.body.program, count, [*self.constants, *constants], carries, [*self.xs, *xs], length=length,
                     reverse=reverse)
 
 
-def linear_loop(planned: Plan, rest: Rest, constants: Sequence[Any], xs: Sequence[Any], ys: Sequence[Any],
+def linear_loop(planned: Plan, body: LinearBody, constants: Sequence[Any], xs: Sequence[Any], ys: Sequence[Any],
                 stored: Sequence[Any]) -> LinearLoop:
     """The linear scan of a planned loop.
 
@@ -190,7 +208,12 @@ def linear_loop(planned: Plan, rest: Rest, constants: Sequence[Any], xs: Sequenc
     outputs at the planned positions belong to, in the order of the plan.
     """
     hoisted = run(planned.hoisted, constants)
-    known_constants = len(planned.constants) + len(hoisted)
+    return LinearLoop(body, [*(constants[i] for i in planned.constants), *hoisted], [*xs, *ys, *stored])
+
+
+def linear_body(planned: Plan, rest: Rest) -> LinearBody:
+    """The linear part of a body, which computes its residuals as planned."""
+    known_constants = len(planned.constants) + len(planned.hoisted.outputs)
     residual_types = planned.recomputed.input_types
     linear_types = rest.program.input_types[rest.residuals:]
     first_x = rest.constants + rest.carries
@@ -203,9 +226,8 @@ def linear_loop(planned: Plan, rest: Rest, constants: Sequence[Any], xs: Sequenc
         residuals = run(planned.recomputed, known)
         body, captures = builder.finish(run(rest.program, [*residuals, *linear]))
     assert not captures, "the linear part of a loop captured an array"
-    return LinearLoop(
-        without_dead(body), [*(constants[i] for i in planned.constants), *hoisted], [*xs, *ys, *stored],
-        rest.constants, rest.carries)
+    return LinearBody(without_dead(body), known_constants, rest.constants, rest.carries,
+                      len(residual_types) - known_constants)
 
 
 def linear_rest(program: Program, residuals: int, flags: Sequence[bool], depends: Sequence[bool], constants: int,
@@ -231,28 +253,54 @@ def linear_rest(program: Program, residuals: int, flags: Sequence[bool], depends
     return Rest(finished, residuals, sum(flags[:constants]), sum(carry_flags))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Linearized:
+    """A loop's body in two parts.
+
+    ``flags`` say which inputs have a tangent, ``depends`` which outputs. The known part is in ``planned``.
+    """
+
+    flags: list[bool]
+    depends: tuple[bool, ...]
+    planned: Plan
+    linear: LinearBody
+
+
+@kept
+def linearized_body(body: Program, given: tuple[bool, ...], constants: int, carries: int, runs: bool) -> Linearized:
+    """Linearize a loop's body; ``given`` says which inputs have a tangent in the first iteration.
+
+    ``runs`` says whether there is a first iteration for sure.
+    """
+    flags = reached_carries(body, given, constants, carries)
+    parts, depends = linearized(body, tuple(flags))
+    count = len(body.outputs)
+    xs = len(body.inputs) - constants - carries
+    planned = plan(parts.known, count, roles(constants, carries, xs), range(carries, count), runs)
+    rest = linear_rest(parts.rest, parts.residual_count, flags, depends, constants, carries)
+    return Linearized(flags, depends, planned, linear_body(planned, rest))
+
+
 def _jvp(
     primals: Sequence[Any], tangents: Sequence[Any], *, body: Program, length: int, reverse: bool, constants: int,
     carries: int, checkpoint: int | str | None,
 ) -> tuple[list[Any], list[Any]]:
     values, moved = (_parts(entries, length, constants, carries) for entries in (primals, tangents))
-    flags = reached_carries(body, [t is not None for t in moved.body], constants, carries)
     if checkpoint is not None:
         raise NotDifferentiableError(f"scan: checkpoint={checkpoint!r} has no derivative yet: use checkpoint=None")
-    parts, depends = linearize(body, flags)
-    count = len(body.outputs)
-    planned = plan(parts.known, count, roles(constants, carries, len(values.xs)), range(carries, count), length > 0)
+    found = linearized_body(body, tuple([t is not None for t in moved.body]), constants, carries, length > 0)
+    planned = found.planned
     results = scan(planned.known, first(values.count), values.constants, values.carries, values.xs, length=length,
                    reverse=reverse)
+    count = len(body.outputs)
     outputs, stored = results[:count], results[count:]
-    rest = linear_rest(parts.rest, parts.residual_count, flags, depends, constants, carries)
-    loop = linear_loop(planned, rest, values.constants, [values.xs[i - constants - carries] for i in planned.elements],
+    loop = linear_loop(planned, found.linear, values.constants, [values.xs[i - constants - carries] for i in planned.elements],
                        [outputs[i] for i in planned.given], stored)
-    carry_flags = flags[constants: constants + carries]
+    carry_flags = found.flags[constants: constants + carries]
     starts = [instantiate(t, x) for t, x, flag in zip(moved.carries, values.carries, carry_flags, strict=True) if flag]
     derivatives = iter(loop.run(
         present(moved.constants), starts, present(moved.xs), length=length, count=first(values.count), reverse=reverse))
-    return outputs, [next(derivatives) if flag else None for flag in (*carry_flags, *depends[carries:])]
+    return outputs, [next(derivatives) if flag else None for flag in (*carry_flags, *found.depends[carries:])]
 
 
 def roles(constants: int, carries: int, xs: int) -> list[Role]:
@@ -278,7 +326,37 @@ def _transpose(
     carries: int, checkpoint: int | str | None,
 ) -> list[Any]:
     given = _parts(operands, length, constants, carries)
-    linear = [isinstance(x, Undefined) for x in given.body]
+    undefined = tuple([isinstance(x, Undefined) for x in given.body])
+    found = _transposable(body, undefined, constants, carries, length > 0)
+    values = _parts([None if flag else x for x, flag in zip(given.body, found.linear, strict=True)], 0, constants, carries)
+    if found.planned is None:
+        loop = LinearLoop(found.body, present(values.constants), present(values.xs))
+    else:
+        loop = _after_known(found.planned, found.body, values, first(given.count), length, reverse)
+    pulled = _pulled_back(loop, [ct for ct, keep in zip(cts, found.kept, strict=True) if keep], length, first(given.count),
+                          reverse)
+    results = iter(pulled)
+    cotangents = [next(results) if flag else None for flag in found.linear]
+    return [*(None for _ in given.count),
+            *(ct if isinstance(x, Undefined) else None for ct, x in zip(cotangents, given.body, strict=True))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Transposable:
+    """A body whose ``linear`` inputs are told from the known ones, and the outputs that are ``kept``, which are linear.
+
+    If some carries are known, they are in ``planned``, for a loop before the linear one.
+    """
+
+    linear: list[bool]
+    kept: list[bool]
+    planned: Plan | None
+    body: LinearBody
+
+
+@kept
+def _transposable(body: Program, undefined: tuple[bool, ...], constants: int, carries: int, runs: bool) -> _Transposable:
+    linear = list(undefined)
     # A carry that starts known, with zero, is linear all the same if something linear is added to it.
     while True:
         parts = split(body, [not flag for flag in linear])
@@ -288,21 +366,21 @@ def _transpose(
         linear[constants: constants + carries] = [
             has or gets for has, gets in zip(linear[constants:], carried, strict=False)]
     flags = _parts(linear, 0, constants, carries)
-    known_values = [x for x, flag in zip(given.body, linear, strict=True) if not flag]
     if all(flags.carries):
-        known = _parts(known_values, 0, constants - sum(flags.constants), 0)
-        loop = LinearLoop(_linear_first(body, linear, flags), known.constants, known.xs, sum(flags.constants), carries)
-        kept = [True] * len(body.outputs)
-    else:
-        loop = _separated(parts, linear, flags, known_values, first(given.count), length, reverse)
-        kept = [not k for k in parts.known_outputs]
-        kept[:carries] = flags.carries
-    pulled = _pulled_back(loop, [ct for ct, keep in zip(cts, kept, strict=True) if keep], length, first(given.count),
-                          reverse)
-    results = iter(pulled)
-    cotangents = [next(results) if flag else None for flag in linear]
-    return [*(None for _ in given.count),
-            *(ct if isinstance(x, Undefined) else None for ct, x in zip(cotangents, given.body, strict=True))]
+        own = LinearBody(_linear_first(body, linear, flags), flags.constants.count(False), sum(flags.constants), carries,
+                         flags.xs.count(False))
+        return _Transposable(linear, [True] * len(body.outputs), None, own)
+    kept_outputs = [not is_known for is_known in parts.known_outputs]
+    kept_outputs[:carries] = flags.carries
+    outputs = iter(parts.known.outputs)
+    known_outputs = [next(outputs) if is_known else None for is_known in parts.known_outputs]
+    carry_outputs = [x for x, flag in zip(known_outputs, flags.carries, strict=False) if not flag]
+    program = Program(parts.known.inputs, parts.known.equations, (*carry_outputs, *outputs))  # type: ignore[arg-type]
+    known_constants, known_carries, known_xs = (marks.count(False) for marks in (flags.constants, flags.carries, flags.xs))
+    planned = plan(program, known_carries, roles(known_constants, known_carries, known_xs), (), runs)
+    rest = linear_rest(parts.rest, parts.residual_count, linear, [not is_known for is_known in parts.known_outputs],
+                       constants, carries)
+    return _Transposable(linear, kept_outputs, planned, linear_body(planned, rest))
 
 
 def _linear_first(body: Program, linear: Sequence[bool], flags: _Parts) -> Program:
@@ -318,44 +396,32 @@ def _linear_first(body: Program, linear: Sequence[bool], flags: _Parts) -> Progr
         body.equations, body.outputs, body.name)
 
 
-def _separated(
-    parts: Split, linear: Sequence[bool], flags: _Parts, values: Sequence[Any], count: Any, length: int, reverse: bool
-) -> LinearLoop:
+def _after_known(planned: Plan, body: LinearBody, values: _Parts, count: Any, length: int, reverse: bool) -> LinearLoop:
     """The linear part of a scan with known carries, after a loop that computes what it needs of those."""
-    constants, carries = flags.constants.count(False), flags.carries.count(False)
-    own = _parts(values, 0, constants, carries)
-    outputs = iter(parts.known.outputs)
-    known_outputs = [next(outputs) if is_known else None for is_known in parts.known_outputs]
-    carried = [x for x, flag in zip(known_outputs, flags.carries, strict=False) if not flag]
-    program = Program(parts.known.inputs, parts.known.equations, (*carried, *outputs))  # type: ignore[arg-type]
-    planned = plan(program, carries, roles(constants, carries, len(own.xs)), (), length > 0)
-    stored = scan(planned.known, count, own.constants, own.carries, own.xs, length=length, reverse=reverse)[carries:]
-    rest = linear_rest(parts.rest, parts.residual_count, linear, [not is_known for is_known in parts.known_outputs],
-                       len(flags.constants), len(flags.carries))
-    return linear_loop(planned, rest, own.constants, [own.xs[i - constants - carries] for i in planned.elements], [], stored)
+    own = _Parts([], *map(present, (values.constants, values.carries, values.xs)))
+    first_x = len(own.constants) + len(own.carries)
+    stored = scan(planned.known, count, own.constants, own.carries, own.xs, length=length,
+                  reverse=reverse)[len(own.carries):]
+    return linear_loop(planned, body, own.constants, [own.xs[i - first_x] for i in planned.elements], [], stored)
 
 
 def _pulled_back(loop: LinearLoop, cts: Sequence[Any], length: int, count: Any, reverse: bool) -> list[Any]:
     """The cotangents of the linear inputs of a linear scan: constants, carries, xs. None where they are zero."""
-    carries = loop.linear_carries
-    carried = [ct is not None for ct in cts[:carries]]
-    while True:
-        pull = _Pull(loop, carried, [ct is not None for ct in cts[carries:]], length > 1)
-        grown = [old or new is not None for old, new in zip(carried, pull.carries, strict=True)]
-        if grown == carried:
-            break
-        carried = grown
-    carry_types = loop.body.input_types[len(loop.constants) + loop.linear_constants:]
+    body = loop.body
+    carries = body.linear_carries
+    ys = tuple([ct is not None for ct in cts[carries:]])
+    carried, pull = _pull_of(body.program, body, tuple([ct is not None for ct in cts[:carries]]), ys, length > 1)
+    carry_types = body.program.input_types[body.constants + body.linear_constants:]
     starts = [zeros(t.strong()) if ct is None else ct
               for ct, t, flag in zip(cts[:carries], carry_types, carried, strict=False) if flag]
-    starts += [zeros(type_of(part.now)) for part in pull.constants if part is not None and part.now is not None]
+    starts += [zeros(t) for t in pull.sums]
     xs = [*loop.xs, *present(cts[carries:])]
     results = iter(scan(pull.body, count, loop.constants, starts, xs, length=length, reverse=not reverse))
     of_carries = [next(results) if flag else None for flag in carried]
     sums = [next(results) if part is not None and part.now is not None else None for part in pull.constants]
-    of_xs = [None if ct is None else next(results) for ct in pull.xs]
-    stacks = {**dict(zip(pull.body.inputs[len(loop.constants) + len(starts):], xs, strict=True)),
-              **dict(zip(pull.later.wanted, results, strict=True))}
+    of_xs = [next(results) if flag else None for flag in pull.xs]
+    stacks = {**dict(zip(pull.body.inputs[body.constants + len(starts):], xs, strict=True)),
+              **dict(zip(pull.factors, results, strict=True))}
     of_constants = [_total(part, now, stacks) for part, now in zip(pull.constants, sums, strict=True)]
     return [*of_constants, *of_carries, *of_xs]
 
@@ -368,43 +434,66 @@ def _total(part: Contribution | None, now: Any, stacks: Mapping[Var, Any]) -> An
     return now
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Pull:
-    """The body of the transpose of a linear scan, for cotangents of those carries and ys that are flagged.
+    """The body of the transpose of a linear scan.
 
     inputs:   known constants; cotangents of carries, sums of cotangents of constants; known xs, cotangents of ys
-    outputs:  cotangents of carries, sums of cotangents of constants; cotangents of xs, factors of sums taken ``later``
+    outputs:  cotangents of carries, sums of cotangents of constants; cotangents of xs, factors of sums taken later
+
+    ``constants`` and ``xs`` tell which of them have cotangents, ``carries`` which of the carries get one.
     """
 
-    def __init__(self, loop: LinearLoop, carried: Sequence[bool], ys: Sequence[bool], stacks: bool) -> None:
-        program, flags = loop.body, loop.flags
-        builder = Builder("transpose of a loop")
-        with builder:
-            arguments: list[Any] = [Undefined(t.strong()) if flag else builder.add_input(t)
-                                    for t, flag in zip(program.input_types, flags, strict=True)]
-            incoming = [builder.add_input(t.strong()) if flag else None
-                        for t, flag in zip(program.output_types, (*carried, *ys), strict=True)]
-            pulled = backward(builder, program, arguments, incoming)
-            first_x = loop.linear_constants + loop.linear_carries
-            self.carries = pulled[loop.linear_constants: first_x]
-            self.xs = pulled[first_x:]
-            known = [x.atom for x in arguments if not isinstance(x, Undefined)]
-            given = [None if x is None else x.atom for x in incoming]
-            stacked = [*known[len(loop.constants):], *present(given[loop.linear_carries:])]
-            constants = pulled[: loop.linear_constants]
-            self.later = Later(builder.equations, known[: len(loop.constants)], stacked)
-            self.constants = self.later.split(constants) if stacks else [
-                None if ct is None else Contribution(ct, ()) for ct in constants]
-            now = [part.now for part in self.constants if part is not None and part.now is not None]
-            sums = [builder.add_input(type_of(ct)) for ct in now]
-            outputs = [zeros(type_of(x)) if ct is None else ct
-                       for ct, x in zip(self.carries, incoming, strict=False) if x is not None]
-            outputs += [add(total, ct) for total, ct in zip(sums, now, strict=True)]
-            factors = [builder.tracer_class(builder, v) for v in self.later.wanted]
-            result, captures = builder.finish([*outputs, *present(self.xs), *factors])
-        assert not captures, "a transpose rule captured an array"
-        inputs = (*known[: len(loop.constants)], *present(given[: loop.linear_carries]), *(x.atom for x in sums),
-                  *known[len(loop.constants):], *present(given[loop.linear_carries:]))
-        self.body = without_dead(Program(inputs, result.equations, result.outputs))
+    body: Program
+    constants: list[Contribution | None]
+    sums: list[ArrayType]
+    carries: list[bool]
+    xs: list[bool]
+    factors: list[Var]
+
+
+@kept
+def _pull_of(
+    program: Program, body: LinearBody, given: tuple[bool, ...], ys: tuple[bool, ...], stacks: bool
+) -> tuple[list[bool], _Pull]:
+    """The carries that have cotangents in some iteration if those ``given`` do in the first one, and the body."""
+    carried = list(given)
+    while True:
+        pull = _pull(body, carried, ys, stacks)
+        grown = [old or new for old, new in zip(carried, pull.carries, strict=True)]
+        if grown == carried:
+            return carried, pull
+        carried = grown
+
+
+def _pull(body: LinearBody, carried: Sequence[bool], ys: Sequence[bool], stacks: bool) -> _Pull:
+    """For cotangents of those carries and ys that are flagged. ``stacks``: products may wait for the end of the loop."""
+    program, flags = body.program, body.flags
+    builder = Builder("transpose of a loop")
+    with builder:
+        arguments: list[Any] = [Undefined(t.strong()) if flag else builder.add_input(t)
+                                for t, flag in zip(program.input_types, flags, strict=True)]
+        incoming = [builder.add_input(t.strong()) if flag else None
+                    for t, flag in zip(program.output_types, (*carried, *ys), strict=True)]
+        pulled = backward(builder, program, arguments, incoming)
+        first_x = body.linear_constants + body.linear_carries
+        carries, xs = pulled[body.linear_constants: first_x], pulled[first_x:]
+        known = [x.atom for x in arguments if not isinstance(x, Undefined)]
+        given = [None if x is None else x.atom for x in incoming]
+        of_carries, of_ys = present(given[: body.linear_carries]), present(given[body.linear_carries:])
+        later = Later(builder.equations, known[: body.constants], [*known[body.constants:], *of_ys])
+        constants = later.split(pulled[: body.linear_constants], stacks)
+        now = [part.now for part in constants if part is not None and part.now is not None]
+        sums = [builder.add_input(type_of(ct)) for ct in now]
+        outputs = [zeros(type_of(x)) if ct is None else ct
+                   for ct, x in zip(carries, incoming, strict=False) if x is not None]
+        outputs += [add(total, ct) for total, ct in zip(sums, now, strict=True)]
+        factors = list(later.wanted)
+        result, captures = builder.finish([*outputs, *present(xs), *(builder.tracer_class(builder, v) for v in factors)])
+    assert not captures, "a transpose rule captured an array"
+    inputs = (*known[: body.constants], *of_carries, *(x.atom for x in sums), *known[body.constants:], *of_ys)
+    return _Pull(without_dead(Program(inputs, result.equations, result.outputs)), constants, [type_of(x) for x in sums],
+                 [ct is not None for ct in carries], [ct is not None for ct in xs], factors)
 
 
 # ----------------------------------------------------------------------------------------------------------- batch
@@ -421,8 +510,9 @@ def lanes_type(array_type: ArrayType, batched: bool, size: int) -> ArrayType:
     return ArrayType(array_type.dtype, (size, *array_type.shape)) if batched else array_type
 
 
+@kept
 def batched_body(
-    body: Program, flags: Sequence[bool], size: int, constants: int, carries: int
+    body: Program, flags: tuple[bool, ...], size: int, constants: int, carries: int
 ) -> tuple[Program, list[bool], list[bool]]:
     """A loop's body over lanes, the flags of its inputs and of its outputs.
 
@@ -453,7 +543,7 @@ def _batch(
     values, lanes = (_parts(entries, length, constants, carries) for entries in (operands, batched))
     if any(lanes.count):
         return _batch_counts(values, lanes, size, body, reverse, constants, carries)
-    over, flags, out_flags = batched_body(body, lanes.body, size, constants, carries)
+    over, flags, out_flags = batched_body(body, tuple(lanes.body), size, constants, carries)
     starts = [over_lanes(x, has, size) if flag else x
               for x, has, flag in zip(values.carries, lanes.carries, flags[constants:], strict=False)]
     # Stacks have their lanes in front outside of loops, and behind the iterations within; tapes always behind.

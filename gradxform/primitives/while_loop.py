@@ -24,23 +24,19 @@ from gradxform.loopir.lowering import Operand, While
 from gradxform.primitives.guarding import guard_indices
 from gradxform.primitives.logic import convert, logical_and
 from gradxform.primitives.reductions import reduce_or
-from gradxform.primitives.residuals import plan
 from gradxform.primitives.scan import (
     batched_body,
     check_types,
     choose,
     lanes_type,
     linear_loop,
-    linear_rest,
+    linearized_body,
     over_lanes,
     present,
-    reached_carries,
-    roles,
     stack_rows,
     stacked,
 )
 from gradxform.transforms import batch as batch_program
-from gradxform.transforms import linearize
 from gradxform.transforms.batching import record_batched
 
 _COUNT, _HOLDS = ArrayType(int64, ()), ArrayType(bool_, ())
@@ -93,27 +89,23 @@ def _jvp(
     of_condition, of_body, starts = _parts(primals, condition_constants, body_constants)
     _, moved_constants, moved_carries = _parts(tangents, condition_constants, body_constants)
     carries = len(starts)
-    given = [t is not None for t in (*moved_constants, *moved_carries)]
-    flags = reached_carries(body, given, body_constants, carries)
-    carry_flags = flags[body_constants:]
-    if not any(flags):  # Only the condition depends on what has a tangent.
+    given = tuple([t is not None for t in (*moved_constants, *moved_carries)])
+    if not any(given):  # Only the condition depends on what has a tangent.
         results = while_loop(condition, body, of_condition, of_body, starts, recorded)
         return results, [None] * len(results)
-    parts, depends = linearize(body, flags)
-    count = len(body.outputs)
-    planned = plan(parts.known, count, roles(body_constants, carries, 0), range(carries, count), runs=False)
+    found = linearized_body(body, given, body_constants, carries, False)
+    planned, carry_flags = found.planned, found.flags[body_constants:]
     results = while_loop(condition, planned.known, of_condition, of_body, starts, recorded=True)
     final, iterations, tapes = results[:carries], results[carries], results[carries + 1:]
-    own = count - carries
-    rest = linear_rest(parts.rest, parts.residual_count, flags, depends, body_constants, carries)
-    loop = linear_loop(planned, rest, of_body, [], [tapes[i - carries] for i in planned.given], tapes[own:])
+    own = len(body.outputs) - carries
+    loop = linear_loop(planned, found.linear, of_body, [], [tapes[i - carries] for i in planned.given], tapes[own:])
     tangents_in = [instantiate(t, x) for t, x, flag in zip(moved_carries, starts, carry_flags, strict=True) if flag]
     derivatives = iter(loop.run(present(moved_constants), tangents_in, [], length=-1, count=iterations, reverse=False))
     outgoing = [next(derivatives) if flag else None for flag in carry_flags]
     if not recorded:
         return final, outgoing
     return ([*final, iterations, *tapes[:own]],
-            [*outgoing, None, *(next(derivatives) if flag else None for flag in depends[carries:])])
+            [*outgoing, None, *(next(derivatives) if flag else None for flag in found.depends[carries:])])
 
 
 def _batch(
@@ -123,7 +115,7 @@ def _batch(
     of_condition, of_body, starts = _parts(operands, condition_constants, body_constants)
     condition_lanes, body_lanes, carry_lanes = _parts(batched, condition_constants, body_constants)
     carries = len(starts)
-    over, flags, out_flags = batched_body(body, [*body_lanes, *carry_lanes], size, body_constants, carries)
+    over, flags, out_flags = batched_body(body, (*body_lanes, *carry_lanes), size, body_constants, carries)
     carry_flags = flags[body_constants:]
     over_condition, (differs,) = batch_program(condition, [*condition_lanes, *carry_flags], size)
     if differs:
