@@ -291,6 +291,24 @@ def test_functions_with_rules_within() -> None:
         close(wrap(gx.vmap(gx.grad(g)))(X), 7.0 * np.cos(np.sin(X)) * np.cos(X))
 
 
+def test_effects_happen_once() -> None:
+    seen: list[float] = []
+
+    def note(x: Any) -> Any:
+        seen.append(float(x))
+        return np.sin(x)
+
+    @gx.checkpoint
+    def f(x: Any) -> Any:
+        return np.exp(gx.stop_gradient(gx.io_callback(note, gx.ShapeDType((), float), gx.stop_gradient(x)))) * np.exp(np.sin(x))
+
+    expected = np.exp(np.sin(0.3)) * np.cos(0.3) * np.exp(np.sin(0.3))
+    for wrap in (lambda g: g, gx.jit):
+        seen.clear()
+        close(wrap(gx.grad(f))(0.3), expected)
+        assert seen == [0.3]
+
+
 def test_integer_values_and_results() -> None:
     @gx.checkpoint
     def f(x: Any, n: Any) -> tuple[Any, Any]:

@@ -315,6 +315,22 @@ def test_symbolic_zeros_of_tangents() -> None:
     assert seen == [[False, True], [False, False]]
 
 
+@pytest.mark.parametrize("zero", [lambda x: 0.0, lambda x: 0.0 * x, lambda x: np.zeros_like(x), lambda x: np.zeros(3)[0]])
+def test_tangents_that_are_zero(zero: Any) -> None:
+    f = gx.custom_jvp(lambda x: np.round(x))
+    f.defjvp(lambda primals, tangents: (f(*primals), zero(primals[0])))
+    assert gx.grad(lambda x: x + f(x))(1.7) == 1.0
+    assert gx.jvp(f, (1.7,), (1.0,)) == (2.0, 0.0)
+    assert gx.jit(gx.grad(f))(1.7) == 0.0
+
+
+def test_rules_see_no_values() -> None:
+    f = gx.custom_jvp(lambda x: x)
+    f.defjvp(lambda p, t: (p[0], t[0] if p[0] > 0 else -t[0]))
+    with pytest.raises(errors.ConcretizationError, match="while the jvp rule of <lambda> traces"):
+        gx.grad(f)(1.0)
+
+
 def test_float32_stays_float32() -> None:
     f = by_jvp()
     result = gx.grad(lambda x: np.sum(f(x)))(X.astype(np.float32))

@@ -316,7 +316,7 @@ class BackwardRule(Backward):
     the traced leaves of static arguments.
     """
 
-    __slots__ = ("_call", "_depends", "_functions", "_nonzero", "_residual_tree", "_residual_types", "_skipped")
+    __slots__ = ("_call", "_depends", "_functions", "_nonzero", "_programs", "_residual_tree", "_residual_types", "_skipped")
 
     def __init__(
         self, call: Call, functions: RuleFunctions, nonzero: tuple[bool, ...], depends: tuple[bool, ...],
@@ -325,8 +325,15 @@ class BackwardRule(Backward):
         super().__init__(call.name)
         self._call, self._functions, self._nonzero, self._depends = call, functions, nonzero, depends
         self._residual_tree, self._residual_types, self._skipped = residual_tree, residual_types, skipped
+        self._programs: dict[tuple[bool, ...], Program] = {}
 
     def program(self, given: tuple[bool, ...]) -> Program:
+        found = self._programs.get(given)
+        if found is None:
+            found = self._programs[given] = self._trace(given)
+        return found
+
+    def _trace(self, given: tuple[bool, ...]) -> Program:
         call, rule, skipped = self._call, self._functions.bwd, len(self._skipped)
         assert rule is not None
         flags = iter(given)

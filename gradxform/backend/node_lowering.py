@@ -112,7 +112,9 @@ class Lowering:
 
     def add(self, node: Node) -> None:
         self.nodes.append(node)
-        node.after += self.awaited
+        if self.awaited:
+            node.after += self.awaited
+            node.apart = True
         # A node of a loop's body waits for nothing outside: the node of the loop does, which is added after it.
         self.awaited = {var: block for var, block in self.awaited.items() if block != self.block}
         if node.effect:

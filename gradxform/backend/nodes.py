@@ -119,7 +119,8 @@ class Node:
     ``var`` only stands for the node.
 
     ``bases`` pairs results with the values whose memory they take over; ``after`` are variables whose nodes must run
-    before this one because they read such a value, or have an ``effect`` that comes before its own.
+    before this one because they read such a value, or have an ``effect`` that comes before its own, or stand in front
+    of a barrier. A node ``apart`` does not even share straight-line code with these, so that memory can be used again.
     """
 
     var: Var
@@ -138,6 +139,7 @@ class Node:
     effect: bool = False
     results: tuple[Var, ...] = ()
     after: list[Var] = field(default_factory=list)
+    apart: bool = False
     reads: list[Load] = field(default_factory=list)
     loop_axes: tuple[Symbol, ...] = ()
     cost: float = 0.0

@@ -54,7 +54,7 @@ def partition(nodes: Sequence[Node], bound: Mapping[Symbol, Expression]) -> list
         producers.update({var: None for var in (*node.after, *(base for _, base in node.bases)) if var in group_of})
         latest = max((group_of[var] for var in producers), default=-1)
         if not remaining:
-            position = _straight_position(groups, latest)
+            position = _straight_position(groups, latest, node.apart)
             groups[position].add(node, None)
         else:
             position, axis = _loop_position(node, remaining, groups, group_of, node_of, latest, sharing)
@@ -67,8 +67,8 @@ def partition(nodes: Sequence[Node], bound: Mapping[Symbol, Expression]) -> list
     return groups
 
 
-def _straight_position(groups: list[Group], latest: int) -> int:
-    first = latest if latest >= 0 and groups[latest].extent is None else latest + 1
+def _straight_position(groups: list[Group], latest: int, apart: bool) -> int:
+    first = latest if latest >= 0 and groups[latest].extent is None and not apart else latest + 1
     for position in range(first, len(groups)):
         if groups[position].extent is None:
             return position

@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def kept(function: Callable[Concatenate[Program, P], T]) -> Callable[Concatenate[Program, P], T]:
+def kept(function: Callable[Concatenate[Program, P], T], /) -> Callable[Concatenate[Program, P], T]:
     """``function``, computed once for a program and further arguments, which are hashable and positional.
 
     It must depend on these only, and its result must not hold the program itself.
@@ -25,7 +25,7 @@ def kept(function: Callable[Concatenate[Program, P], T]) -> Callable[Concatenate
     found: WeakKeyDictionary[Program, dict[tuple[Any, ...], T]] = WeakKeyDictionary()
 
     @functools.wraps(function)
-    def remembered(program: Program, *args: P.args, **kwargs: P.kwargs) -> T:
+    def remembered(program: Program, /, *args: P.args, **kwargs: P.kwargs) -> T:
         results = found.setdefault(program, {})
         if args not in results:
             results[args] = function(program, *args, **kwargs)

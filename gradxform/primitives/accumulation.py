@@ -57,7 +57,7 @@ class Term:
             return transpose(reduce_sum(operands[0], (0, *_behind(params["axes"]))), self.permutation)
         left, right = params["contracting"]
         batch_left, batch_right = params["batch"]
-        product = dot_general(*operands, ((0, *_behind(left)), (0, *_behind(right))),
+        product = dot_general(operands[0], operands[1], ((0, *_behind(left)), (0, *_behind(right))),
                               (_behind(batch_left), _behind(batch_right)))
         return transpose(product, self.permutation)
 
@@ -97,7 +97,7 @@ class Later:
             return [None if x is None else Contribution(x, ()) for x in contributions]
         found = [None if x is None else self._terms(x.atom, tuple(range(len(shape_of(x))))) for x in contributions]
         every = [term for terms in found if terms is not None for term in terms]
-        waiting = {term: None for term in every if isinstance(term, Term) and self._is_product(term)}
+        waiting: dict[_Summand, None] = {term: None for term in every if isinstance(term, Term) and self._is_product(term)}
         waiting.update({term: None for term in every if isinstance(term, Term) and self._is_sum(term)})
         return [None if terms is None else self._contribution(x, terms, waiting)
                 for x, terms in zip(contributions, found, strict=True)]

@@ -120,12 +120,12 @@ def _jvp(
 ) -> tuple[list[Any], list[Any]]:
     index, *operands = primals
     flags = tuple([t is not None for t in tangents[1:]])
-    linearized = [linearized(branch, flags) for branch in branches]
+    pairs = [linearized(branch, flags) for branch in branches]
     count = len(branches[0].outputs)
-    wanted = [any(column) for column in zip(*(depends for _, depends in linearized), strict=True)]
+    wanted = [any(column) for column in zip(*(depends for _, depends in pairs), strict=True)]
     if not any(wanted):
         return cond(branches, index, operands), [None] * count
-    plans = [plan(parts.known, count, [Role.ELEMENT] * len(operands), range(count), runs=False) for parts, _ in linearized]
+    plans = [plan(parts.known, count, [Role.ELEMENT] * len(operands), range(count), runs=False) for parts, _ in pairs]
     types, taken = _slots(plans, count)
     results = cond([_with_slots(planned, count, types, slots) for planned, slots in zip(plans, taken, strict=True)],
                    index, operands)
@@ -136,7 +136,7 @@ def _jvp(
     known = _Known(used, given, [type_of(x).strong() for x in values])
     linear = [
         _linear_branch(planned, parts, slots, known, depends, wanted, branches[0].output_types)
-        for planned, slots, (parts, depends) in zip(plans, taken, linearized, strict=True)
+        for planned, slots, (parts, depends) in zip(plans, taken, pairs, strict=True)
     ]
     derivatives = iter(cond(linear, index, [*values, *present(tangents[1:])]))
     return outputs, [next(derivatives) if flag else None for flag in wanted]

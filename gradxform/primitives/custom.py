@@ -102,14 +102,30 @@ def repeat(x: Any, size: int) -> Any:
     return broadcast(x, (size, *shape), tuple(range(1, len(shape) + 1)))
 
 
+#: Operations whose result is zero if an operand is, and if all are.
+_ZERO_IF_ANY = frozenset(("mul", "dot_general"))
+_ZERO_IF_ALL = frozenset(("add", "sub", "neg", "broadcast", "reshape", "transpose", "slice", "reverse", "concatenate", "pad",
+                          "convert", "reduce_sum", "stop_gradient", "name"))
+
+
 def is_zero(program: Program, atom: Atom) -> bool:
-    """Whether ``atom`` is a literal zero, or one repeated."""
-    for equation in reversed(program.equations):
-        if atom in equation.outputs:
-            if equation.operation.name not in ("broadcast", "convert", "reshape"):
-                return False
-            (atom,) = equation.inputs
-    return isinstance(atom, Literal) and bool(atom.value == 0)
+    """Whether ``atom`` is zero as far as the equations show: a literal zero, or what it was multiplied with."""
+    zero: dict[Atom, bool] = {}
+
+    def known(x: Atom) -> bool:
+        return bool(x.value == 0) if isinstance(x, Literal) else zero.get(x, False)
+
+    for equation in program.equations:
+        name = equation.operation.name
+        if name == "constant":
+            found = not np.any(dict(equation.params)["value"].array)
+        elif name in _ZERO_IF_ANY:
+            found = any(map(known, equation.inputs))
+        else:
+            found = name in _ZERO_IF_ALL and all(map(known, equation.inputs))
+        if found:
+            zero.update(dict.fromkeys(equation.outputs, True))
+    return known(atom)
 
 
 def linear_obstacle(program: Program, linear: Sequence[bool]) -> str | None:

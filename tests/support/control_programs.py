@@ -213,6 +213,16 @@ class Writer:
             return Value(f"({found.text} % {most + 1})", (), "i", 0, most)
         return found
 
+    def integers(self) -> str:
+        """Three integers of 0..LARGEST_INTEGER."""
+        found = self.find(lambda v: v.kind == "i" and v.shape == (3,) and v.low >= 0 and v.high <= LARGEST_INTEGER)
+        if found is None:
+            return f"(np.arange(3) * 2 + {self.integer(LARGEST_INTEGER).text}) % {LARGEST_INTEGER + 1}"
+        return str(self.pick([found.text, f"{found.text}[::-1]", f"({found.text} + {self.integer().text}) % {LARGEST_INTEGER + 1}"]))
+
+    def boolean(self) -> str:
+        return f"np.bool_({self.pick(['True', 'False'])})"
+
     def index(self, extent: int) -> str:
         """An index into an axis of ``extent``."""
         value = self.integer(extent - 1)
@@ -319,8 +329,7 @@ class Writer:
         n, rest = x.shape[0], x.shape[1:]
         kind = self.source.integer(0, 5)
         if kind == 0:
-            i = self.integer()
-            self.let(f"of({x.text})[(np.arange(3) * 2 + {i.text}) % {n}]", (3, *rest))
+            self.let(f"of({x.text})[({self.integers()}) % {n}]", (3, *rest))
         elif kind == 1 and len(rest) == 1:
             self.let(f"of({x.text})[:, {self.index(rest[0])}]", (n,))
         elif kind == 2 and n >= 3:
@@ -339,7 +348,8 @@ class Writer:
         i = self.index(n)
         kind = self.source.integer(0, 9)
         if kind == 0:
-            return f"at({x})[(np.arange(3) * 2 + {self.integer().text}) % {n}].add(0.1 * {self.float_of(())})"
+            operation = self.pick(["add(0.1 * ", "add(0.1 * ", "set(1.0 * ", "multiply(1.0 * "])
+            return f"at({x})[({self.integers()}) % {n}].{operation}({self.float_of((3, *rest) if self.chance(60) else ())}))"
         if kind == 1 and len(rest) == 1:
             return f"at({x})[:, {self.index(rest[0])}].set({self.float_of((n,))})"
         if kind == 2 and len(rest) == 1:
@@ -376,8 +386,12 @@ class Writer:
         """What a loop carries: where it starts, and its type."""
         found = []
         for _ in range(self.source.integer(1, 4)):
-            if self.chance(22):
-                found.append(Value(self.integer(LARGEST_INTEGER).text, (), "i", 0, LARGEST_INTEGER))
+            if self.chance(30):
+                kind = self.pick(["integer", "integer", "integers", "boolean"])
+                found.append(
+                    Value(self.integer(LARGEST_INTEGER).text, (), "i", 0, LARGEST_INTEGER) if kind == "integer"
+                    else Value(self.integers(), (3,), "i", 0, LARGEST_INTEGER) if kind == "integers"
+                    else Value(self.boolean(), (), "b"))
                 continue
             own = self.find(lambda v: v.kind == "f")
             shape = own.shape if own is not None and self.chance(85) else self.pick(SHAPES)
@@ -390,6 +404,12 @@ class Writer:
         """What the body hands on."""
         texts = []
         for carry in carried:
+            if carry.kind == "b":
+                texts.append(self.pick([carry.text, f"np.logical_not({carry.text})", self.predicate()]))
+                continue
+            if carry.shape and carry.kind == "i":
+                texts.append(self.pick([carry.text, self.integers(), f"at({carry.text})[{self.index(3)}].set({self.integer(6).text})"]))
+                continue
             if carry.kind == "i":
                 i = self.integer()
                 j = self.integer()
@@ -427,10 +447,10 @@ class Writer:
         self.scope += found
         return found
 
-    def results(self, text: str, types: Sequence[Value]) -> None:
-        """Variables for what ``text`` gives: a tuple."""
+    def results(self, pattern: Callable[[Sequence[str]], str], text: str, types: Sequence[Value]) -> None:
+        """Variables for what ``text`` gives."""
         names = [self.name() for _ in types]
-        self.line(f"{_tuple(names)} = {text}")
+        self.line(f"{pattern(names)} = {text}")
         self.scope += [replace(t, text=name) for t, name in zip(types, names, strict=True)]
 
     def scan(self) -> None:
@@ -455,7 +475,7 @@ class Writer:
         ys: list[Value] = []
         with self.inner(f"def {name}(carry, x):", length):
             if names:
-                self.line(f"{_tuple(names)} = carry")
+                self.line(f"{_nested(names)} = carry")
             if elements:
                 self.line(f"{_tuple(elements)} = x")
             carried = self.carries(starts, names)
@@ -474,24 +494,25 @@ class Writer:
                 stacked = "{" + ", ".join(f"'{'ba'[i % 2]}{i}': {y.text}" for i, y in enumerate(ys)) + "}"
             else:
                 stacked = _tuple([y.text for y in ys])
-            self.line(f"return {_tuple(following)}, {stacked}")
-        # Results without elements are of no use to other steps.
-        types = [*starts, *(replace(y, shape=(length, *y.shape), kind=y.kind if length else "e") for y in ys)]
+            self.line(f"return {_nested(following)}, {stacked}")
         options = ", reverse=True" if self.chance(35) else ""
         options += f", unroll={self.pick(['2', '3', 'True'])}" if self.chance(8) else ""
         given = _tuple([x.text for x in xs]) if xs else f"None, length={length}"
         for start in self._twice(starts):
             out, ys_name = self.name("carry"), self.name("ys")
-            self.line(f"{out}, {ys_name} = lax.scan({name}, {_tuple(start)}, {given}{options})")
-            parts = [f"*{out}"] if starts else []
-            parts += [f"{ys_name}['{'ba'[i % 2]}{i}']" if as_dictionary else f"{ys_name}[{i}]" for i in range(len(ys))]
-            self.results(f"({', '.join(parts)},)", types)
+            self.line(f"{out}, {ys_name} = lax.scan({name}, {_nested(start)}, {given}{options})")
+            self.results(_nested, out, starts)
+            for i, y in enumerate(ys):
+                key = f"'{'ba'[i % 2]}{i}'" if as_dictionary else str(i)
+                # Results without elements are of no use to other steps.
+                self.let(f"{ys_name}[{key}]", (length, *y.shape), y.kind if length else "e", y.low, y.high)
 
     def _twice(self, starts: Sequence[Value]) -> Iterator[list[str]]:
         """Texts of the operands of one call of a body, or of two: the second time from other values."""
         yield [s.text for s in starts]
         if self.chance(20):
-            yield [self.integer(s.high).text if s.kind == "i" else self.float_of(s.shape) for s in starts]
+            yield [self.boolean() if s.kind == "b" else self.integers() if s.kind == "i" and s.shape
+                   else self.integer(s.high).text if s.kind == "i" else self.float_of(s.shape) for s in starts]
 
     def fori(self) -> None:
         starts = self.starts()
@@ -504,12 +525,12 @@ class Writer:
         upper = str(lower + steps) if count is None else f"{count.text} + {lower}"
         names = [self.name() for _ in starts]
         with self.inner(f"def {name}({i}, carry):", steps):
-            self.line(f"{_tuple(names)} = carry")
+            self.line(f"{_nested(names)} = carry")
             carried = self.carries(starts, names)
             self.scope.append(Value(i, (), "i", lower, lower + max(steps - 1, 0)))
-            self.line(f"return {_tuple(self.body(carried))}")
+            self.line(f"return {_nested(self.body(carried))}")
         for start in self._twice(starts):
-            self.results(f"lax.fori_loop({lower}, {upper}, {name}, {_tuple(start)})", starts)
+            self.results(_nested, f"lax.fori_loop({lower}, {upper}, {name}, {_nested(start)})", starts)
 
     def while_loop(self) -> None:
         starts = self.starts()
@@ -519,7 +540,7 @@ class Writer:
         name, counter = self.name("body"), self.name("n")
         names = [self.name() for _ in starts]
         with self.inner(f"def {name}_holds(carry):"):
-            self.line(f"{_tuple([counter, *names])} = carry")
+            self.line(f"{_nested([counter, *names])} = carry")
             carried = self.carries(starts, names)
             scalars = [v for v in carried if v.kind == "f"]
             test = f"{counter} < {most.text}"
@@ -529,12 +550,12 @@ class Writer:
                 test = f"np.logical_and({counter} < 5, {own} {self.pick(['< 0.3', '> -0.2', '> 0.05'])})"
             self.line(f"return {test}")
         with self.inner(f"def {name}(carry):", 5):
-            self.line(f"{_tuple([counter, *names])} = carry")
+            self.line(f"{_nested([counter, *names])} = carry")
             carried = self.carries(starts, names)
             self.scope.append(Value(counter, (), "i", 0, 5))
-            self.line(f"return {_tuple([f'{counter} + 1', *self.body(carried)])}")
+            self.line(f"return {_nested([f'{counter} + 1', *self.body(carried)])}")
         for start in self._twice(starts):
-            self.results(f"lax.while_loop({name}_holds, {name}, {_tuple(['0', *start])})",
+            self.results(_nested, f"lax.while_loop({name}_holds, {name}, {_nested(['0', *start])})",
                          [Value("", (), "i", 0, LARGEST_INTEGER), *starts])
 
     def branch(self) -> None:
@@ -557,9 +578,9 @@ class Writer:
                 self.line(f"return {_tuple([f'1.0 * ({text})' if not v.shape else text for v, text in zip(results, texts, strict=True)])}")
         call = "".join(f", {v.text}" for v in operands)
         if count == 2 and ("=" in selector or "<" in selector or ">" in selector or not selector.isdigit() and self.chance(50)):
-            self.results(f"lax.cond({selector}, {branches[0]}, {branches[1]}{call})", results)
+            self.results(_tuple, f"lax.cond({selector}, {branches[0]}, {branches[1]}{call})", results)
         else:
-            self.results(f"lax.switch({selector} * 1, [{', '.join(branches)}]{call})", results)
+            self.results(_tuple, f"lax.switch({selector} * 1, [{', '.join(branches)}]{call})", results)
 
     def map(self) -> None:
         x = self.find(lambda v: v.kind == "f" and bool(v.shape) and self.room(v.shape[0]))
@@ -593,8 +614,8 @@ class Writer:
             self.line(f"return {_tuple(texts)}")
             self.scope = outer
         assert self.scope is kept
-        self.results(f"{name}({', '.join(v.text for v in parameters)})", parameters)
-        self.results(f"{name}({', '.join(self.float_of(v.shape) for v in parameters)})", parameters)
+        self.results(_tuple, f"{name}({', '.join(v.text for v in parameters)})", parameters)
+        self.results(_tuple, f"{name}({', '.join(self.float_of(v.shape) for v in parameters)})", parameters)
 
     def step(self) -> None:
         """One step more, of a random kind."""
@@ -629,6 +650,11 @@ class Writer:
             texts.append(texts[0])
         self.line(f"return {_tuple(texts)}")
         return Function("\n".join([f"def function({parameters}):", *self.lines]), tuple(inputs))
+
+
+def _nested(parts: Sequence[str]) -> str:
+    """A carry: a tuple, or from four parts on a tuple within one."""
+    return _tuple(parts) if len(parts) < 4 else f"({parts[0]}, {_tuple(parts[1:-1])}, {parts[-1]})"
 
 
 def _tuple(parts: Sequence[str]) -> str:
