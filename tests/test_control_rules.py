@@ -309,6 +309,17 @@ def frozen_index(loops: Any, entries: Any, limit: Any) -> Any:
         [entries, limit], [entries], [ZERO, limit])
 
 
+def layer(loops: Any, weights: Any, bias: Any, state: Any, xs: Any) -> Any:
+    """Products whose factors differ from step to step, one of them a concatenation; the weights are also used otherwise."""
+
+    def step(w: Any, b: Any, h: Any, x: Any) -> Any:
+        new = np.tanh(np.concatenate([x, h], axis=1) @ w + b) + 0.1 * w[:2] @ w[20:]
+        return [new], [np.sum(new * (h @ w[20:].T))]
+
+    (last,), (ys,) = loops.scan(step, [weights, bias], [state], [xs], reverse=True)
+    return [np.sum(last * last), ys]
+
+
 CASES: dict[str, Case] = {
     "recurrent": Case(recurrent, [GENERATOR.normal(size=(3, 3)), GENERATOR.normal(size=3), GENERATOR.normal(size=3),
                                   GENERATOR.normal(size=(5, 3))]),
@@ -337,6 +348,8 @@ CASES: dict[str, Case] = {
     "no_loop_in_cond": Case(loops_in_cond, [np.int64(2), np.float64(0.4), np.array([1.5, 0.05, 0.3])]),
     "cond_in_while": Case(cond_in_while, [np.float64(0.9), np.array([0.3, 0.5])]),
     "frozen_index": Case(frozen_index, [np.array([0.1, 0.2, 0.4, 0.9]), np.float64(0.5)]),
+    "layer": Case(layer, [0.1 * GENERATOR.normal(size=(52, 32)), GENERATOR.normal(size=32), GENERATOR.normal(size=(2, 32)),
+                          GENERATOR.normal(size=(3, 2, 20))]),
 }
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -567,6 +580,17 @@ def test_loop_invariants_are_computed_once() -> None:
     assert len(linear) == 1
     assert "exp" in [e.operation.name for e in parts.known.equations]
     assert "exp" not in str(linear[0].params)
+
+
+def test_products_are_summed_after_the_loop() -> None:
+    """The transposed loop gives one of their factors; the other one is xs and states concatenated."""
+    case = CASES["layer"]
+    equations = pull_back(case.program, [True] * 4).program.equations
+    (pulled,) = [e for e in equations if e.operation.name == "scan"][1:]
+    # The cotangent of the state, what the weights get otherwise, the cotangents of xs and of the product.
+    assert [str(v.type) for v in pulled.outputs] == ["f64[2,32]", "f64[52,32]", "f64[3,2,20]", "f64[3,2,32]"]
+    products = [e for e in equations if e.operation.name == "dot_general"]
+    assert ((0, 1), (0, 1)) in [dict(e.params)["contracting"] for e in products]
 
 
 def test_tapes_do_not_cross_loops() -> None:

@@ -281,6 +281,26 @@ def test_results_that_need_no_loop():
     assert len(equation.outputs) == 1
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_last_values_that_are_known(reverse):
+    def f(a, xs, rows):
+        def step(c, x):
+            return (a * 2, x[0], x[1], 3.0, c[4] + c[0] * c[1]), None
+
+        return lax.scan(step, (a, 0.0, np.zeros(3), 0.0, 0.0), (xs, rows), reverse=reverse)[0]
+
+    found = optimised(f, 1.5, XS, np.arange(12.0).reshape(4, 3))
+    (scan,) = loops(found)
+    assert dict(scan.params)["carries"] == 3  # two are read within the loop, one is the sum
+    assert names(found).count("slice") == 2
+
+    def none(a, n):
+        return lax.fori_loop(0, n, lambda i, c: (a * 2, c[1] + i), (a, 0))
+
+    optimised(none, 1.5, 0)
+    optimised(none, 1.5, 2)
+
+
 # ---------------------------------------------------------------------------------------------------------- fusion
 
 

@@ -118,6 +118,17 @@ def test_rules_differ_from_the_code_in_loops_too() -> None:
             close(wrap(gx.grad(lambda x, host=host: host(f, x)))(0.3), expected)
 
 
+def test_rules_with_matrices_in_loops() -> None:
+    """c <- c + sum(x c T), three times from 1: (1 + s)^3 with s = sum(x T)."""
+    table = np.arange(6.0).reshape(2, 3)
+    f = gx.custom_vjp(lambda x: np.sum(x * table))
+    f.defvjp(lambda x: (np.sum(x * table), None), lambda _, ct: (ct * table,))
+    x = np.full((2, 3), 0.2)
+    for wrap in (lambda g: g, gx.jit):
+        gradient = wrap(gx.grad(lambda x: lax.fori_loop(0, 3, lambda _, c: c + f(x * c), 1.0)))(x)
+        close(gradient, 3 * (1 + np.sum(x * table)) ** 2 * table)
+
+
 def test_gradient_clipping_in_a_loop() -> None:
     """c <- 3 c, three times, each factor of the cotangent clipped to 2: the backward pass gives 2 * 3 clipped again."""
     clipped = gx.custom_vjp(lambda x: x)

@@ -14,6 +14,7 @@ from gradxform.backend.node_lowering import lower_program
 from gradxform.backend.segment import segment_kernel
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.split import split_kernel, weight
+from gradxform.backend.strip import strip_kernel
 from gradxform.backend.unroll import unroll_kernel
 from gradxform.config import config
 from gradxform.ir import Program
@@ -29,7 +30,7 @@ SHORT_WORK = 1_000.0
 
 def kernel_of(program: Program) -> Kernel:
     """The loops of an optimised program."""
-    kernel = split_kernel(segment_kernel(unroll_kernel(build_kernel(lower_program(program)))))
+    kernel = split_kernel(segment_kernel(strip_kernel(unroll_kernel(build_kernel(lower_program(program))))))
     return check_kernel(kernel) if config.verify_ir else kernel
 
 

@@ -373,7 +373,8 @@ class NestWriter:
         before = self.label
         self.append(f"br i1 {self.temporary(f'icmp slt i64 {begin}, {end}')}, label %{body}, label %{done}")
         self.start_block(body)
-        index = f"%{loop.symbol.name}"
+        # One symbol may count several loops, one after the other.
+        index = f"%{self.block(loop.symbol.name + '.')}"
         phi = len(self.lines)
         self.append("")
         self.symbols[loop.symbol] = index

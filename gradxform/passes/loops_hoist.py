@@ -8,7 +8,8 @@ And what comes into and out of loops and branches that needs no loop:
 - a constant that is a literal stands as one in the body; a constant or array that is passed twice is passed once;
 - a carry that is handed through is a constant, and its last value its first one;
 - an array to scan over that repeats one element is a constant;
-- results that are the same in each iteration, elements of xs or each other need not be stored.
+- results that are the same in each iteration, elements of xs or each other need not be stored;
+- the last value of a carry that each iteration sets to a constant, or to its element of xs, is that one.
 
 What is moved out must not do harm where a loop has no iteration: it neither fails nor has an effect, unless there is one
 iteration for sure. Views and arrays known by their index stay inside, where they are free; so does cheap arithmetic
@@ -36,6 +37,8 @@ def hoist(program: Program, vocabulary: Vocabulary) -> Program:
         return program
     rewriter = Rewriter(vocabulary, {})
     environment = rewriter.environment
+    used = dict.fromkeys([x for equation in program.equations for x in equation.inputs])
+    used.update(dict.fromkeys(program.outputs))
     changed = False
     for equation in program.equations:
         inputs = tuple([environment.get(x, x) for x in equation.inputs]) if environment else equation.inputs
@@ -45,6 +48,8 @@ def hoist(program: Program, vocabulary: Vocabulary) -> Program:
         if rule is not None:
             rewriter.source = equation.source
             before = equation
+            if equation.operation.name == "scan":
+                changed = _known_finals(rewriter, Scan.of(equation), used) or changed
             equation = rule(rewriter, equation)
             changed = changed or equation is not before
         rewriter.equations.append(equation)
@@ -134,6 +139,29 @@ def _scan(rewriter: Rewriter, equation: Equation) -> Equation:
     for step in (_scan_constants, _scan_results, _scan_hoisted):
         scan = step(rewriter, scan)
     return equation if scan.equation is equation else scan.equation
+
+
+def _known_finals(rewriter: Rewriter, scan: Scan, used: dict[Atom, None]) -> bool:
+    """Whether last values of carries were found outside: each iteration gives a constant, or its element of an array."""
+    if not scan.runs:
+        return False
+    constants, carries, elements = scan.inputs_of_body()
+    known: dict[Atom, Atom] = dict(zip(constants, scan.constants, strict=True))
+    stacks: dict[Atom, Atom] = dict(zip(elements, scan.xs, strict=True))
+    last = 0 if scan.reverse else scan.length - 1
+    found = False
+    for final, atom in zip(scan.finals, scan.body.outputs[: len(carries)], strict=True):
+        if final not in used or not (isinstance(atom, Literal) or atom in known or atom in stacks):
+            continue
+        if atom in stacks:
+            shape = stacks[atom].type.shape
+            row = rewriter.emit("slice", stacks[atom], start=(last, *(0,) * (len(shape) - 1)), limit=(last + 1, *shape[1:]),
+                                strides=(1,) * len(shape))
+            rewriter.environment[final] = rewriter.emit("reshape", row, shape=shape[1:])
+        else:
+            rewriter.environment[final] = known.get(atom, atom)
+        found = True
+    return found
 
 
 def _rebuilt(scan: Scan) -> Scan:

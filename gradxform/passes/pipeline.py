@@ -14,6 +14,7 @@ from gradxform.passes.basis import remove_basis
 from gradxform.passes.cse import share
 from gradxform.passes.dead import remove_dead
 from gradxform.passes.fold import fold_constants
+from gradxform.passes.hoist_products import hoist_products
 from gradxform.passes.inline import inline
 from gradxform.passes.loops_fuse import fuse
 from gradxform.passes.loops_hoist import hoist
@@ -37,6 +38,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fuse", fuse, "make one loop of two that walk together"),
     ("unite", unite, "carry once what is equal in every iteration"),
     ("hoist", hoist, "compute in front of a loop what is the same in every iteration"),
+    ("products", hoist_products, "multiply all elements of a loop by its constants at once"),
     ("dead", remove_dead, "remove equations that no output needs"),
 )
 

@@ -9,7 +9,8 @@ is done better as one product of the stacks of both, over time and the contracte
 
     total_W = sum_t x_t^T d_t = dot_general(X, D)
 
-The loop then gives the factors that are no elements of its stacks already. A sum of something whose stack there is,
+The loop then gives the factor that is a cotangent; the other one is an element of a stack that there is already, or
+computed from such stacks. A sum of something whose stack there is,
 
     total_b += reduce_sum(d_t)
 
@@ -78,18 +79,24 @@ class Contribution:
 class Later:
     """Finds contributions that may wait, among ``equations`` of an iteration.
 
-    ``invariant`` are variables that are the same in each iteration; ``stacked`` those of which there are stacks.
+    ``constants`` are variables that are the same in each iteration, ``known`` and ``linear`` those of which there are
+    stacks.
     """
 
-    def __init__(self, equations: Sequence[Equation], invariant: Sequence[Var], stacked: Sequence[Var]) -> None:
+    def __init__(
+        self, equations: Sequence[Equation], constants: Sequence[Var], known: Sequence[Var], linear: Sequence[Var]
+    ) -> None:
         self.defining = {var: equation for equation in equations for var in equation.outputs}
-        self.invariant: dict[Atom, None] = dict.fromkeys(invariant)
-        self.stacked: dict[Atom, None] = dict.fromkeys(stacked)
+        self.stacked: dict[Atom, None] = dict.fromkeys([*known, *linear])
         #: Values of which there must be stacks, besides.
         self.wanted: dict[Var, None] = {}
+        #: What depends on constants only, and what depends on constants and known values only.
+        self.invariant: dict[Atom, None] = dict.fromkeys(constants)
+        self.known: dict[Atom, None] = dict.fromkeys([*constants, *known])
         for equation in equations:
-            if all(not isinstance(x, Var) or x in self.invariant for x in equation.inputs):
-                self.invariant.update(dict.fromkeys(equation.outputs))
+            for found in (self.invariant, self.known):
+                if all(not isinstance(x, Var) or x in found for x in equation.inputs):
+                    found.update(dict.fromkeys(equation.outputs))
 
     def split(self, contributions: Sequence[Any], may_wait: bool) -> list[Contribution | None]:
         """The contributions (None for none), each in two parts; if none ``may_wait`` the second ones are empty."""

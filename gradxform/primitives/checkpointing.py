@@ -23,7 +23,6 @@ from gradxform.core.source import user_line
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType, Atom, Equation, Opaque, Program, Var
 from gradxform.ir.callback import EFFECTS, replayed
-from gradxform.ir.callback import has_effect
 from gradxform.ir.inlining import inline_calls
 from gradxform.linear import batch_elementwise, zeros
 from gradxform.loopir.lowering import Operand, View
@@ -163,8 +162,6 @@ def _without_names(
 def _is_kept(equation: Equation, names: Sequence[Equation], policy: Policy) -> bool:
     if equation.operation.name in EFFECTS:  # it must not be called a second time
         return True
-    if has_effect(equation):
-        return True  # what has an effect happens once
     if any(dict(e.params)["name"] in policy.excluded for e in names):
         return False
     return policy.keeps(equation) or any(policy.keeps(e) for e in names)

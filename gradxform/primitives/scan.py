@@ -34,6 +34,7 @@ from gradxform.primitives.logic import less, select
 from gradxform.primitives.reductions import reduce_max
 from gradxform.primitives.residuals import Plan, Role, plan, without_dead
 from gradxform.transforms import Split, linearize, split
+from gradxform.transforms import batch as batch_program
 from gradxform.transforms.batching import record_batched
 from gradxform.transforms.transposition import backward
 
@@ -420,8 +421,13 @@ def _pulled_back(loop: LinearLoop, cts: Sequence[Any], length: int, count: Any, 
     of_carries = [next(results) if flag else None for flag in carried]
     sums = [next(results) if part is not None and part.now is not None else None for part in pull.constants]
     of_xs = [next(results) if flag else None for flag in pull.xs]
-    stacks = {**dict(zip(pull.body.inputs[body.constants + len(starts):], xs, strict=True)),
-              **dict(zip(pull.factors, results, strict=True))}
+    stacks = dict(zip(pull.body.inputs[body.constants + len(starts):], xs, strict=True))
+    stacks.update(zip(pull.factors, results, strict=True))
+    if pull.known_factors:
+        # Known all of them: they must not come out of a loop that is linear.
+        flags = [*[False] * body.constants, *[True] * body.xs]
+        over_time, _ = batch_program(pull.of_known, flags, length)
+        stacks.update(zip(pull.known_factors, run(over_time, [*loop.constants, *loop.xs]), strict=True))
     of_constants = [_total(part, now, stacks) for part, now in zip(pull.constants, sums, strict=True)]
     return [*of_constants, *of_carries, *of_xs]
 
@@ -441,7 +447,8 @@ class _Pull:
     inputs:   known constants; cotangents of carries, sums of cotangents of constants; known xs, cotangents of ys
     outputs:  cotangents of carries, sums of cotangents of constants; cotangents of xs, factors of sums taken later
 
-    ``constants`` and ``xs`` tell which of them have cotangents, ``carries`` which of the carries get one.
+    ``constants`` and ``xs`` tell which of them have cotangents, ``carries`` which of the carries get one. ``of_known``
+    gives further factors, ``known_factors``, of known constants and known xs.
     """
 
     body: Program
@@ -450,6 +457,8 @@ class _Pull:
     carries: list[bool]
     xs: list[bool]
     factors: list[Var]
+    known_factors: list[Var]
+    of_known: Program
 
 
 @kept
@@ -481,19 +490,22 @@ def _pull(body: LinearBody, carried: Sequence[bool], ys: Sequence[bool], stacks:
         known = [x.atom for x in arguments if not isinstance(x, Undefined)]
         given = [None if x is None else x.atom for x in incoming]
         of_carries, of_ys = present(given[: body.linear_carries]), present(given[body.linear_carries:])
-        later = Later(builder.equations, known[: body.constants], [*known[body.constants:], *of_ys])
+        later = Later(builder.equations, known[: body.constants], known[body.constants:], of_ys)
         constants = later.split(pulled[: body.linear_constants], stacks)
         now = [part.now for part in constants if part is not None and part.now is not None]
         sums = [builder.add_input(type_of(ct)) for ct in now]
         outputs = [zeros(type_of(x)) if ct is None else ct
                    for ct, x in zip(carries, incoming, strict=False) if x is not None]
         outputs += [add(total, ct) for total, ct in zip(sums, now, strict=True)]
-        factors = list(later.wanted)
+        known_factors = [v for v in later.wanted if v in later.known]
+        factors = [v for v in later.wanted if v not in later.known]
         result, captures = builder.finish([*outputs, *present(xs), *(builder.tracer_class(builder, v) for v in factors)])
     assert not captures, "a transpose rule captured an array"
     inputs = (*known[: body.constants], *of_carries, *(x.atom for x in sums), *known[body.constants:], *of_ys)
-    return _Pull(without_dead(Program(inputs, result.equations, result.outputs)), constants, [type_of(x) for x in sums],
-                 [ct is not None for ct in carries], [ct is not None for ct in xs], factors)
+    return _Pull(
+        without_dead(Program(inputs, result.equations, result.outputs)), constants, [type_of(x) for x in sums],
+        [ct is not None for ct in carries], [ct is not None for ct in xs], factors, known_factors,
+        without_dead(Program(tuple(known), result.equations, tuple(known_factors))))
 
 
 # ----------------------------------------------------------------------------------------------------------- batch

@@ -355,7 +355,7 @@ class Writer:
         if kind == 2 and len(rest) == 1:
             return f"at({x})[{i}, {self.index(rest[0])}].set({self.float_of(())})"
         if kind == 3:
-            return f"lax.dynamic_update_slice_in_dim({x}, 0.5 * {x}[:2], {self.integer().text}, 0)"
+            return f"lax.dynamic_update_slice_in_dim({x}, 0.5 * ({x})[:2], {self.integer().text}, 0)"
         value = self.float_of(rest if self.chance(70) else ())
         if kind in (4, 5):
             return f"at({x})[{i}].set({value})"
