@@ -249,5 +249,63 @@ def transforms(function: Function) -> None:
     assert_all_close(gx.jit(of_sum)(*lanes), stacked, "rewritten", "jit(grad(sum of vmap))")
 
 
+#: For searches: run any of them on any seeds.
 LAWS = (values, values_in_chunks, compiled, compiled_in_chunks, unjitted, derivatives, gradients, gradients_in_chunks,
         gradients_compiled, second_derivatives, batches, batches_compiled, batches_of_gradients, transforms)
+
+
+# ---------------------------------------------------------------------------------------------------------- the tests
+
+
+def test_writer_is_reproducible_and_covers_control_flow() -> None:
+    assert str(seeded(7)) == str(seeded(7))
+    text = "\n".join(seeded(seed).source for seed in range(200))
+    for part in (
+        "lax.scan(", "lax.fori_loop(", "lax.while_loop(", "lax.cond(", "lax.switch(", "lax.map(", "@gx.jit", ".set(",
+        ".add(", ".multiply(", "reverse=True", "unroll=", "length=0", "length=1", "batch_size=", ".T", "[::-1]",
+    ):
+        assert part in text, part
+    deepest = max(len(line) - len(line.lstrip()) for line in text.splitlines())
+    assert deepest >= 16  # loops in loops in loops
+
+
+def test_functions_have_moderate_values() -> None:
+    for seed in range(60):
+        function = seeded(seed)
+        for x in in_python(function, function.inputs):
+            assert x.dtype.kind != "f" or np.all(np.abs(x) < 50), str(function)
+
+
+@pytest.mark.parametrize("law", [values, gradients, batches, derivatives], ids=lambda law: law.__name__)
+@pytest.mark.parametrize("seeds", [range(start, start + 5) for start in range(0, 40, 5)], ids=str)
+def test_law(law: Callable[[Function], None], seeds: range) -> None:
+    for seed in seeds:
+        checked(law, seeded(seed))
+
+
+@pytest.mark.parametrize(
+    "law", [values_in_chunks, gradients_in_chunks, second_derivatives, batches_of_gradients], ids=lambda law: law.__name__)
+@pytest.mark.parametrize("seeds", [range(100, 105), range(105, 110)], ids=str)
+def test_further_law(law: Callable[[Function], None], seeds: range) -> None:
+    for seed in seeds:
+        checked(law, seeded(seed))
+
+
+@pytest.mark.parametrize(
+    "law", [compiled, compiled_in_chunks, unjitted, gradients_compiled, batches_compiled], ids=lambda law: law.__name__)
+@pytest.mark.parametrize("seeds", [range(200, 205), range(205, 210)], ids=str)
+def test_law_of_native_code(law: Callable[[Function], None], seeds: range) -> None:
+    for seed in seeds:
+        checked(law, seeded(seed, longest=6))
+
+
+@pytest.mark.parametrize("seed", range(300, 305))
+def test_transforms(seed: int) -> None:
+    checked(transforms, seeded(seed, longest=4))
+
+
+@given(functions())
+@settings(max_examples=25)
+def test_values_and_derivatives_of_drawn_functions(function: Function) -> None:
+    checked(values, function)
+    checked(derivatives, function)

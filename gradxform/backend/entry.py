@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gradxform.backend import numpy_abi, python_abi
+from gradxform.backend import arena, numpy_abi, python_abi
 from gradxform.backend.entry_arguments import (
     MISMATCH,
     MISMATCH_WITH_ERROR,
@@ -57,7 +57,7 @@ CELL_SYMBOL = "entry.next"
 KERNEL_SYMBOL = "kernel"
 
 STACK_ARENA_BYTES = 16 * 1024
-ARENA_ALIGNMENT = 64
+ARENA_ALIGNMENT = arena.ALIGNMENT
 
 _SIGNATURE = "ptr %callable, ptr %args, i64 %nargsf, ptr %kwnames"
 _ACTIVE = f"getelementptr inbounds (i8, ptr @{CELL_SYMBOL}, i64 8)"
@@ -69,7 +69,11 @@ def _emit_arena(writer: EntryWriter, size: int) -> tuple[str, str]:
         return "null", ""
     if size <= STACK_ARENA_BYTES:
         return writer.slot(f"[{size} x i8]", ARENA_ALIGNMENT), ""
-    block = writer.call("PyMem_RawMalloc", f"i64 {size + ARENA_ALIGNMENT - 1}")
+    writer.object(arena.CELL_SYMBOL)
+    for function in ("PyMem_RawMalloc", "PyMem_RawFree"):
+        writer.function(function)
+    writer.helper("arena", arena.TEXT)
+    block = writer.value(f"call ptr @gx.arena.take(i64 {size})")
     got, lacking = writer.fresh_label("entry.memory"), writer.fresh_label("entry.no.memory")
     exhausted = writer.equal(f"ptr {block}", "null")
     writer.line(f"br i1 {exhausted}, label %{lacking}, label %{got}, {UNLIKELY}")
@@ -78,9 +82,10 @@ def _emit_arena(writer: EntryWriter, size: int) -> tuple[str, str]:
     writer.line(f"br label %{FAIL}")
     writer.label(got)
     # Rounding up by an offset, not through an integer, keeps the pointer's provenance.
-    address = writer.value(f"ptrtoint ptr {block} to i64")
+    room = writer.field(block, 8)
+    address = writer.value(f"ptrtoint ptr {room} to i64")
     offset = writer.value(f"and i64 {writer.value(f'sub i64 0, {address}')}, {ARENA_ALIGNMENT - 1}")
-    return writer.value(f"getelementptr i8, ptr {block}, i64 {offset}"), block
+    return writer.value(f"getelementptr i8, ptr {room}, i64 {offset}"), block
 
 
 def _pointer_array(writer: EntryWriter, pointers: Sequence[str]) -> str:
@@ -109,13 +114,13 @@ def _emit_body(writer: EntryWriter, spec: EntrySpec) -> None:
     results.allocate()
     inputs = _pointer_array(writer, [*arguments.pointers, *capture_pointers(writer, spec)])
     outputs = _pointer_array(writer, results.pointers)
-    arena, block = _emit_arena(writer, spec.arena_bytes)
+    memory, block = _emit_arena(writer, spec.arena_bytes)
     thread = writer.call("PyEval_SaveThread") if spec.release_gil else ""
-    status = writer.value(f"call i64 @{KERNEL_SYMBOL}(ptr {inputs}, ptr {outputs}, ptr {arena})")
+    status = writer.value(f"call i64 @{KERNEL_SYMBOL}(ptr {inputs}, ptr {outputs}, ptr {memory})")
     if thread:
         writer.call("PyEval_RestoreThread", f"ptr {thread}")
     if block:
-        writer.call("PyMem_RawFree", f"ptr {block}")
+        writer.line(f"call void @gx.arena.give(ptr {block})")
     writer.require(writer.equal(f"i64 {status}", "0"), "entry.error")
     result = results.build()
     writer.release(pin_slots, pins)
@@ -213,7 +218,8 @@ def entry_imports(
         ArgumentError: a constant array is missing, superfluous or not contiguous.
     """
     numpy_abi.verify_numpy_layout()
-    addresses = {
+    addresses = {f"gx.{arena.CELL_SYMBOL}": arena.cell_address()}
+    addresses |= {
         f"gx.{name}": (numpy_abi if name in numpy_abi.FUNCTION_INDICES else python_abi).function_address(name)
         for name in python_abi.FUNCTIONS
     }

@@ -139,6 +139,7 @@ class NestWriter:
         self.checked = False
         self.buffers = [b for b in touched(nest.body) if b.space != "local"]
         self.pointers = {b: f"%{b.name}" for b in (*self.buffers, *nest.locals)}
+        self.one_by_one = True  # whether no loop around the present place may be vectorised
         self.serial_products = False  # whether BLAS is to use one thread
         self.aborts = False  # whether it may end before its end
         self.twin = False  # whether it runs only when the fast form was outside its range
@@ -159,6 +160,11 @@ class NestWriter:
     def elementary(self, name: str, dtype: Literal["f64", "f32"]) -> str:
         """The symbol of the form of an elementary function that suits the place of the call."""
         record = roster()[name]
+        if name == "pow" and dtype == "f64" and self.one_by_one:
+            # One after the other, C's table look-up has a sixth of the latency of the expansion without branches.
+            self.module.imports["gx.c.pow"] = None
+            self.declare("declare double @gx.c.pow(double, double) nounwind willreturn memory(none)")
+            return "gx.c.pow"
         if self.twin and record.guarded:
             called, text, cell = thunk(name, dtype)
             self.module.imports[cell] = None
@@ -379,9 +385,11 @@ class NestWriter:
         self.append("")
         self.symbols[loop.symbol] = index
         self.depth += 1
+        outer, self.one_by_one = self.one_by_one, loop.ordered
         if loop.work:
             self.poll(index, loop.work)
         self.statements(loop.body)
+        self.one_by_one = outer
         self.depth -= 1
         following = self.temporary(f"add nuw nsw i64 {index}, 1")
         self.lines[phi] = f"{index} = phi i64 [{begin}, %{before}], [{following}, %{self.label}]"
@@ -398,12 +406,14 @@ class NestWriter:
         phi = len(self.lines)
         self.append("")
         self.depth += 1
+        outer, self.one_by_one = self.one_by_one, True
         self.statements(loop.head)
         test = self.value(loop.condition, {})
         self.append(f"br i1 {test}, label %{body}, label %{done}")
         self.start_block(body)
         self.poll(number, loop.work)
         self.statements(loop.body)
+        self.one_by_one = outer
         self.depth -= 1
         self.append(f"{following} = add i64 {number}, 1")
         self.append(f"br label %{again}")
@@ -507,6 +517,7 @@ class NestWriter:
         writer.buffers = list(touched(part.body))
         writer.pointers = {b: f"%{b.name}" for b in writer.buffers}
         writer.depth = self.depth
+        writer.one_by_one = self.one_by_one
         symbols = list(free_symbols(part.body))
         for symbol_used in symbols:
             writer.symbols[symbol_used] = f"%arg.{symbol_used.name}"

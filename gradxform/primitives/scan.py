@@ -22,7 +22,7 @@ import numpy as np
 from gradxform.core import Builder, Primitive, Undefined, bind_all, outside, run, shape_of, type_of
 from gradxform.core.source import user_line
 from gradxform.dtypes import int64
-from gradxform.errors import ArgumentError, CheckError, NotDifferentiableError, ShapeError
+from gradxform.errors import ArgumentError, CheckError, ShapeError
 from gradxform.ir import ArrayType, Program, Var
 from gradxform.ir.memo import kept
 from gradxform.linear import add, broadcast, instantiate, move_axis, zeros
@@ -35,8 +35,12 @@ from gradxform.primitives.reductions import reduce_max
 from gradxform.primitives.residuals import Plan, Role, plan, without_dead
 from gradxform.transforms import Split, linearize, split
 from gradxform.transforms import batch as batch_program
+from gradxform.transforms import jvp as jvp_program
 from gradxform.transforms.batching import record_batched
 from gradxform.transforms.transposition import backward
+
+#: The value of ``checkpoint`` of a loop over segments: as None, but nothing of its iterations is stored for later sums.
+SEGMENTS = "segments"
 
 # ------------------------------------------------------------------------------------------------------- operands
 
@@ -194,11 +198,12 @@ class LinearLoop:
     xs: list[Any]
 
     def run(
-        self, constants: Sequence[Any], carries: Sequence[Any], xs: Sequence[Any], *, length: int, count: Any, reverse: bool
+        self, constants: Sequence[Any], carries: Sequence[Any], xs: Sequence[Any], *, length: int, count: Any, reverse: bool,
+        checkpoint: int | str | None = None,
     ) -> list[Any]:
         """The results of the linear scan."""
         return scan(self.body.program, count, [*self.constants, *constants], carries, [*self.xs, *xs], length=length,
-                    reverse=reverse)
+                    reverse=reverse, checkpoint=checkpoint)
 
 
 def linear_loop(planned: Plan, body: LinearBody, constants: Sequence[Any], xs: Sequence[Any], ys: Sequence[Any],
@@ -287,8 +292,8 @@ def _jvp(
     carries: int, checkpoint: int | str | None,
 ) -> tuple[list[Any], list[Any]]:
     values, moved = (_parts(entries, length, constants, carries) for entries in (primals, tangents))
-    if checkpoint is not None:
-        raise NotDifferentiableError(f"scan: checkpoint={checkpoint!r} has no derivative yet: use checkpoint=None")
+    if checkpoint is not None and checkpoint != SEGMENTS and length > 1:
+        return _jvp_checkpointed(values, moved, body, length, reverse, checkpoint)
     found = linearized_body(body, tuple([t is not None for t in moved.body]), constants, carries, length > 0)
     planned = found.planned
     results = scan(planned.known, first(values.count), values.constants, values.carries, values.xs, length=length,
@@ -300,8 +305,34 @@ def _jvp(
     carry_flags = found.flags[constants: constants + carries]
     starts = [instantiate(t, x) for t, x, flag in zip(moved.carries, values.carries, carry_flags, strict=True) if flag]
     derivatives = iter(loop.run(
-        present(moved.constants), starts, present(moved.xs), length=length, count=first(values.count), reverse=reverse))
+        present(moved.constants), starts, present(moved.xs), length=length, count=first(values.count), reverse=reverse,
+        checkpoint=checkpoint if checkpoint == SEGMENTS else None))
     return outputs, [next(derivatives) if flag else None for flag in (*carry_flags, *found.depends[carries:])]
+
+
+def _jvp_checkpointed(
+    values: _Parts, moved: _Parts, body: Program, length: int, reverse: bool, checkpoint: int | str
+) -> tuple[list[Any], list[Any]]:
+    # That module stands on this one and on while loops.
+    from gradxform.primitives import scan_checkpoints
+
+    constants, carries = len(values.constants), len(values.carries)
+    given = tuple([t is not None for t in moved.body])
+    if checkpoint == "binomial":
+        results = scan(body, None, values.constants, values.carries, values.xs, length=length, reverse=reverse)
+        loop = scan_checkpoints.Loop(length, reverse, constants, carries, given)
+        return results, scan_checkpoints.binomial_tangents(
+            body, loop, values.constants, values.carries, values.xs, present(moved.body))
+    segment = scan_checkpoints.segment_length(checkpoint, length)
+    if segment >= length:
+        return _jvp([*values.body], [*moved.body], body=body, length=length, reverse=reverse, constants=constants,
+                    carries=carries, checkpoint=None)
+    pushed, depends = jvp_program(
+        scan_checkpoints.segmented(body, length, reverse, constants, carries, segment), given)
+    results = run(pushed, [*values.body, *present(moved.body)])
+    count = len(body.outputs)
+    derivatives = iter(results[count:])
+    return results[:count], [next(derivatives) if flag else None for flag in depends]
 
 
 def roles(constants: int, carries: int, xs: int) -> list[Role]:
@@ -335,7 +366,7 @@ def _transpose(
     else:
         loop = _after_known(found.planned, found.body, values, first(given.count), length, reverse)
     pulled = _pulled_back(loop, [ct for ct, keep in zip(cts, found.kept, strict=True) if keep], length, first(given.count),
-                          reverse)
+                          reverse, checkpoint)
     results = iter(pulled)
     cotangents = [next(results) if flag else None for flag in found.linear]
     return [*(None for _ in given.count),
@@ -406,18 +437,22 @@ def _after_known(planned: Plan, body: LinearBody, values: _Parts, count: Any, le
     return linear_loop(planned, body, own.constants, [own.xs[i - first_x] for i in planned.elements], [], stored)
 
 
-def _pulled_back(loop: LinearLoop, cts: Sequence[Any], length: int, count: Any, reverse: bool) -> list[Any]:
+def _pulled_back(
+    loop: LinearLoop, cts: Sequence[Any], length: int, count: Any, reverse: bool, checkpoint: int | str | None
+) -> list[Any]:
     """The cotangents of the linear inputs of a linear scan: constants, carries, xs. None where they are zero."""
     body = loop.body
     carries = body.linear_carries
     ys = tuple([ct is not None for ct in cts[carries:]])
-    carried, pull = _pull_of(body.program, body, tuple([ct is not None for ct in cts[:carries]]), ys, length > 1)
+    carried, pull = _pull_of(body.program, body, tuple([ct is not None for ct in cts[:carries]]), ys,
+                            length > 1 and checkpoint is None)
     carry_types = body.program.input_types[body.constants + body.linear_constants:]
     starts = [zeros(t.strong()) if ct is None else ct
               for ct, t, flag in zip(cts[:carries], carry_types, carried, strict=False) if flag]
     starts += [zeros(t) for t in pull.sums]
     xs = [*loop.xs, *present(cts[carries:])]
-    results = iter(scan(pull.body, count, loop.constants, starts, xs, length=length, reverse=not reverse))
+    results = iter(scan(pull.body, count, loop.constants, starts, xs, length=length, reverse=not reverse,
+                        checkpoint=checkpoint if checkpoint == SEGMENTS else None))
     of_carries = [next(results) if flag else None for flag in carried]
     sums = [next(results) if part is not None and part.now is not None else None for part in pull.constants]
     of_xs = [next(results) if flag else None for flag in pull.xs]

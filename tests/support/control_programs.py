@@ -113,10 +113,15 @@ def recorded(function: Function, arguments: Sequence[Any]) -> tuple[Program, lis
 
 @dataclass
 class Writer:
-    """Writes the lines of a function. ``scope`` holds the values that can be used where the next line stands."""
+    """Writes the lines of a function. ``scope`` holds the values that can be used where the next line stands.
+
+    ``updating``: most steps read and update single elements of arrays.
+    """
 
     source: Source
     steps_left: int
+    shapes: tuple[Shape, ...] = SHAPES
+    updating: bool = False
     scope: list[Value] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     indent: int = 1
@@ -218,7 +223,8 @@ class Writer:
         found = self.find(lambda v: v.kind == "i" and v.shape == (3,) and v.low >= 0 and v.high <= LARGEST_INTEGER)
         if found is None:
             return f"(np.arange(3) * 2 + {self.integer(LARGEST_INTEGER).text}) % {LARGEST_INTEGER + 1}"
-        return str(self.pick([found.text, f"{found.text}[::-1]", f"({found.text} + {self.integer().text}) % {LARGEST_INTEGER + 1}"]))
+        added = f"({found.text} + {self.integer().text}) % {LARGEST_INTEGER + 1}"
+        return str(self.pick([found.text, f"{found.text}[::-1]", added]))
 
     def boolean(self) -> str:
         return f"np.bool_({self.pick(['True', 'False'])})"
@@ -234,8 +240,8 @@ class Writer:
         if found is not None and self.chance(25):
             return found.text
         if self.chance(65):
-            i = self.integer()
-            return str(self.pick([f"{i.text} % 2 == 0", f"{i.text} > 1", f"{i.text} % 3 != 1", f"{i.text} < {self.integer().text}"]))
+            form = self.pick(["{0} % 2 == 0", "{0} > 1", "{0} % 3 != 1", "{0} < {1}"])
+            return str(form.format(self.integer().text, self.integer().text))
         return f"{self.scalar()} > {self.pick(['0.1', '-0.2', '0.33'])}"
 
     def view(self, shape: Shape) -> str:
@@ -394,7 +400,7 @@ class Writer:
                     else Value(self.boolean(), (), "b"))
                 continue
             own = self.find(lambda v: v.kind == "f")
-            shape = own.shape if own is not None and self.chance(85) else self.pick(SHAPES)
+            shape = own.shape if own is not None and self.chance(85) else self.pick(self.shapes)
             kind = self.source.integer(0, 9)
             text = self.literal(shape) if kind == 0 else self.view(shape) if kind == 1 else self.float_of(shape)
             found.append(Value(text, shape))
@@ -408,7 +414,8 @@ class Writer:
                 texts.append(self.pick([carry.text, f"np.logical_not({carry.text})", self.predicate()]))
                 continue
             if carry.shape and carry.kind == "i":
-                texts.append(self.pick([carry.text, self.integers(), f"at({carry.text})[{self.index(3)}].set({self.integer(6).text})"]))
+                changed = f"at({carry.text})[{self.index(3)}].set({self.integer(LARGEST_INTEGER).text})"
+                texts.append(self.pick([carry.text, self.integers(), changed]))
                 continue
             if carry.kind == "i":
                 i = self.integer()
@@ -428,7 +435,7 @@ class Writer:
                 texts.append(self.view(carry.shape))
             elif kind == 6:
                 texts.append(self.literal(carry.shape))
-            elif kind <= 8 and carry.shape:
+            elif (kind <= 8 or (self.updating and kind <= 14)) and carry.shape:
                 texts.append(self.updated(self.pick(same), carry.shape))
             elif kind == 9:
                 texts.append(f"0.5 * ({self.pick(same)} + {self.float_of(carry.shape)})")
@@ -560,7 +567,8 @@ class Writer:
 
     def branch(self) -> None:
         count = self.pick([2, 2, 2, 3, 1])
-        selector = self.predicate() if count == 2 and self.chance(70) else self.integer().text
+        is_predicate = count == 2 and self.chance(75)
+        selector = self.predicate() if is_predicate else self.integer().text
         results = [v for v in self.starts() if v.kind == "f"]
         if not results:
             return
@@ -575,12 +583,14 @@ class Writer:
                     texts = self.body(given or results)
                 else:  # untouched, so that one branch only updates an array
                     texts = [v.text for v in given]
-                self.line(f"return {_tuple([f'1.0 * ({text})' if not v.shape else text for v, text in zip(results, texts, strict=True)])}")
+                # A number of Python would have a dtype that the other branch's array has not.
+                strong = [text if v.shape else f"1.0 * ({text})" for v, text in zip(results, texts, strict=True)]
+                self.line(f"return {_tuple(strong)}")
         call = "".join(f", {v.text}" for v in operands)
-        if count == 2 and ("=" in selector or "<" in selector or ">" in selector or not selector.isdigit() and self.chance(50)):
+        if is_predicate:
             self.results(_tuple, f"lax.cond({selector}, {branches[0]}, {branches[1]}{call})", results)
         else:
-            self.results(_tuple, f"lax.switch({selector} * 1, [{', '.join(branches)}]{call})", results)
+            self.results(_tuple, f"lax.switch({selector}, [{', '.join(branches)}]{call})", results)
 
     def map(self) -> None:
         x = self.find(lambda v: v.kind == "f" and bool(v.shape) and self.room(v.shape[0]))
@@ -624,6 +634,9 @@ class Writer:
         self.steps_left -= 1
         plain = [self.unary, self.unary, self.binary, self.binary, self.with_integer, self.count, self.compare, self.reduce,
                  self.dot, self.outer, self.gather, self.gather, self.scatter, self.scatter, self.move]
+        if self.updating:
+            plain = [self.binary, self.count, self.gather, self.gather, self.gather, self.scatter, self.scatter, self.scatter,
+                     self.scatter, self.move]
         control = [self.scan, self.scan, self.fori, self.fori, self.while_loop, self.branch, self.branch, self.map]
         if self.depth == 0:
             control.append(self.helper)
@@ -661,20 +674,24 @@ def _tuple(parts: Sequence[str]) -> str:
     return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
-def inputs_for(source: Source, seed: int) -> list[Any]:
+def inputs_for(writer: Writer, seed: int) -> list[Any]:
     """Arguments: arrays and numbers in [-1, 1], an integer or two."""
     generator = np.random.default_rng(seed)
-    shapes = [SHAPES[source.integer(1, len(SHAPES) - 1)]]
-    shapes += [SHAPES[source.integer(0, len(SHAPES) - 1)] for _ in range(source.integer(1, 3))]
-    found: list[Any] = [np.asarray(generator.uniform(-1, 1, shape)) if shape else generator.uniform(-1, 1) for shape in shapes]
-    found = [x if isinstance(x, np.ndarray) else np.float64(x) for x in found]
-    return found + [np.int64(generator.integers(0, LARGEST_INTEGER + 1)) for _ in range(source.integer(0, 2))]
+    shapes = [shape for shape in writer.shapes if shape]
+    chosen = [writer.pick(shapes), *(writer.pick(writer.shapes) for _ in range(writer.source.integer(1, 3)))]
+    found: list[Any] = [np.asarray(generator.uniform(-1, 1, shape)) if shape else np.float64(generator.uniform(-1, 1))
+                        for shape in chosen]
+    return found + [np.int64(generator.integers(0, LARGEST_INTEGER + 1)) for _ in range(writer.source.integer(0, 2))]
 
 
 def write(source: Source, data_seed: int, longest: int = 8) -> Function:
     """A random function."""
     writer = Writer(source, 4 * longest)
-    return writer.write(inputs_for(source, data_seed), source.integer(2, longest))
+    writer.updating = writer.chance(50)
+    if writer.chance(50):
+        # Arrays of the same type, which loops can exchange.
+        writer.shapes = writer.pick([((50,), ()), ((6, 7), (6, 7), (7,)), ((17,), (17,), ()), ((3,), (50,))])
+    return writer.write(inputs_for(writer, data_seed), writer.source.integer(2, longest))
 
 
 def seeded(seed: int, longest: int = 8) -> Function:
