@@ -77,11 +77,14 @@ class Plain:
 class Traced:
     """The primitives."""
 
+    def __init__(self, checkpoint: int | str | None = None) -> None:
+        self.checkpoint = checkpoint
+
     def scan(self, body: Body, constants: Any, carries: Any, xs: Any = (), length: int = 0, reverse: bool = False) -> Any:
         length = xs[0].shape[0] if len(xs) else length
         program = record(lambda *values: [y for part in body(*values) for y in part],
                          [*constants, *carries, *(x[0] if length else np.zeros(x.shape[1:]) for x in xs)])
-        results = scan(program, None, constants, carries, xs, length=length, reverse=reverse)
+        results = scan(program, None, constants, carries, xs, length=length, reverse=reverse, checkpoint=self.checkpoint)
         return results[: len(carries)], results[len(carries):]
 
     def repeat(self, body: Body, count: Any, constants: Any, carries: Any) -> Any:
@@ -106,6 +109,7 @@ class Traced:
 class Case:
     function: Callable[..., Sequence[Any]]
     arguments: list[Any]
+    checkpoint: int | str | None = None
 
     def plain(self, arguments: Sequence[Any]) -> list[Any]:
         with np.errstate(all="ignore"):
@@ -113,7 +117,7 @@ class Case:
 
     @property
     def program(self) -> Program:
-        return record(lambda *values: self.function(Traced(), *values), self.arguments)
+        return record(lambda *values: self.function(Traced(self.checkpoint), *values), self.arguments)
 
 
 # ----------------------------------------------------------------------------------------------------------- functions
@@ -351,6 +355,10 @@ CASES: dict[str, Case] = {
     "layer": Case(layer, [0.1 * GENERATOR.normal(size=(52, 32)), GENERATOR.normal(size=32), GENERATOR.normal(size=(2, 32)),
                           GENERATOR.normal(size=(3, 2, 20))]),
 }
+
+for name in ("recurrent", "backwards", "odd_carries", "table", "one_step", "nested", "while_in_scan", "cond_on_value", "layer"):
+    for checkpoint in (1, 3, "binomial"):
+        CASES[f"{name}_{checkpoint}"] = Case(CASES[name].function, CASES[name].arguments, checkpoint)
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 

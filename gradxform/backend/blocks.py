@@ -55,10 +55,10 @@ class Blocks:
             return [wrap(replace(loop, body=tuple(rewritten(group, homes, (loop.symbol,))))) for group in groups]
         homes = self.homes(crossing, (largest,))
         number = self.number()
-        block = axis(f"b{number}", max(1, -(-extent // largest)) if extent > 0 else 1)
+        block = axis(f"block.{number}", max(1, -(-extent // largest)) if extent > 0 else 1)
         start = index_add(loop.begin, index_mul(block, largest))
         end = Apply("minimum", (index_add(start, integer(largest)), loop.end), int64)
-        lane = Symbol(f"lane{number}", int64)
+        lane = Symbol(f"lane.{number}", int64)
         groups = self.per_lane(groups, private, largest, lane)
         bind_lane = Let(lane, index_add(loop.symbol, Apply("mul", (start, integer(-1)), int64)))
         parts = [wrap(replace(loop, begin=start, end=end, body=(bind_lane, *rewritten(group, homes, (lane,)))))
@@ -75,7 +75,7 @@ class Blocks:
             by_dtype.setdefault(symbol.dtype, []).append(symbol)
         homes: dict[Symbol, tuple[Buffer, int]] = {}
         for dtype, symbols in by_dtype.items():
-            buffer = Buffer(f"cross{self.number()}", dtype, (len(symbols), *lanes), "local")
+            buffer = Buffer(f"cross.{self.number()}", dtype, (len(symbols), *lanes), "local")
             self.buffers.append(buffer)
             homes.update({symbol: (buffer, slot) for slot, symbol in enumerate(symbols)})
         return homes
