@@ -39,6 +39,8 @@ from gradxform.loopir.loops import (
 #: Statements per part, and from how many on a body is split.
 PART_STATEMENTS = 300
 SPLIT_STATEMENTS = 600
+#: The body of a loop that runs in order may be longer: what it carries is in registers, and would go through memory.
+IN_ORDER_STATEMENTS = 2400
 #: Bytes of the values that cross, per block; a block has 8 to 64 iterations.
 BLOCK_BYTES = 256 * 1024
 MAX_BLOCK = 64
@@ -76,7 +78,9 @@ def _split(statements: Sequence[Statement], blocks: Blocks) -> list[Statement]:
             inner += _blocked(statement, private, blocks)
         else:
             # The condition of a While sees what its head binds, so that stays in one piece.
-            parts = [body if (isinstance(statement, While) and body is statement.head) or weight(body) <= SPLIT_STATEMENTS
+            in_order = isinstance(statement, While) or (isinstance(statement, For) and statement.ordered)
+            limit = IN_ORDER_STATEMENTS if in_order else SPLIT_STATEMENTS
+            parts = [body if (isinstance(statement, While) and body is statement.head) or weight(body) <= limit
                      else tuple(_split(body, blocks)) for body in bodies(statement)]
             inner.append(with_bodies(statement, parts))
     if sum(not bodies(s) for s in inner) <= SPLIT_STATEMENTS:

@@ -90,13 +90,16 @@ class Later:
         self.stacked: dict[Atom, None] = dict.fromkeys([*known, *linear])
         #: Values of which there must be stacks, besides.
         self.wanted: dict[Var, None] = {}
-        #: What depends on constants only, and what depends on constants and known values only.
+        #: What depends on constants only, what depends on known values only, and of this what needs a loop or a branch.
         self.invariant: dict[Atom, None] = dict.fromkeys(constants)
         self.known: dict[Atom, None] = dict.fromkeys([*constants, *known])
+        self.hard: dict[Atom, None] = {}
         for equation in equations:
             for found in (self.invariant, self.known):
                 if all(not isinstance(x, Var) or x in found for x in equation.inputs):
                     found.update(dict.fromkeys(equation.outputs))
+            if equation.operation.multiple or any(x in self.hard for x in equation.inputs):
+                self.hard.update(dict.fromkeys(equation.outputs))
 
     def split(self, contributions: Sequence[Any], may_wait: bool) -> list[Contribution | None]:
         """The contributions (None for none), each in two parts; if none ``may_wait`` the second ones are empty."""
@@ -145,7 +148,7 @@ class Later:
     def _is_product(self, term: Term) -> bool:
         if term.equation.operation.name != "dot_general" or len(term.factors) < 2:
             return False
-        if any(v in self.invariant for v in term.factors):
+        if any(v in self.invariant or (v in self.known and v in self.hard) for v in term.factors):
             return False
         params = dict(term.equation.params)
         left, result = term.equation.inputs[0].type, term.equation.outputs[0].type

@@ -2,7 +2,7 @@
 
 When lanes that have finished, or branches that are not taken, are computed along with others and thrown away, their
 indices may be out of range and their loops may never end. A guarded program has one more input, the boolean ``active``.
-Where it is false, indices that would be checked are 0, conditions of loops are false and numbers of iterations are 0.
+XX
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _needs_guard(equation: Equation) -> bool:
     if name not in _GUARDS:
         return False
     if name in ("gather", "scatter"):
-        return bool(params["mode"] == "check")
+        return bool(params["mode"] != "clip")
     return (name == "while" or params.get("length", 0) < 0
             or any(map(_needs_guard, [e for value in params.values() for p in programs_in(value) for e in p.equations])))
 

@@ -216,7 +216,12 @@ def _backward(body: Program, loop: Loop, given: tuple[bool, ...]) -> Program:
     first_x = constants + carries
     slots = _slots(length)
     step = Program(body.inputs, replayed(body.equations), body.outputs, body.name)
-    reversal = _Step(step, loop, given)
+    carried: list[bool] | None = None
+    while True:
+        reversal = _Step(step, loop, given, carried)
+        if carried == reversal.carried:
+            break
+        carried = reversal.carried
     types = step.input_types
     builder = Builder("transpose of scan")
     with builder:
@@ -224,8 +229,9 @@ def _backward(body: Program, loop: Loop, given: tuple[bool, ...]) -> Program:
         xs = [builder.add_input(stacked(length, t)) for t in types[first_x:]]
         incoming = [builder.add_input(t) if flag else None for t, flag in zip(reversal.result_types, given, strict=True)]
         count = sum(reversal.carry_flags)
-        cotangents = [zeros(t) if ct is None else ct for ct, t in zip(incoming[:count], reversal.result_types, strict=False)]
-        sums = [zeros(t.strong()) for t, flag in zip(types, reversal.flags[:constants], strict=False) if flag]
+        of_results = zip(incoming[:count], reversal.result_types, reversal.carried, strict=False)
+        cotangents = [zeros(t) if ct is None else ct for ct, t, flag in of_results if flag]
+        sums = [zeros(t) for t in reversal.sums]
         # One more slot holds the carry of a step for which there is no slot left.
         stack = [concatenate([reshape(c, (1, *shape_of(c))), zeros(stacked(slots, type_of(c).strong()))], 0)
                  for c in values[constants:]]
@@ -236,10 +242,12 @@ def _backward(body: Program, loop: Loop, given: tuple[bool, ...]) -> Program:
             [*stack, positions, top, *cotangents, *sums],
             [iota((length,), int64, 0), *xs, *present(incoming[count:])], length=length, reverse=not loop.reverse)
         found = iter(results[carries + 2:])
-        of_carries = [next(found) if flag else None for flag in reversal.carry_flags]
-        of_constants = [next(found) if flag else None for flag in reversal.flags[:constants]]
-        of_xs = [next(found) if flag else None for flag in reversal.flags[first_x:]]
-        wanted = [ct for ct, flag in zip((*of_constants, *of_carries, *of_xs), loop.given, strict=True) if flag]
+        in_order = iter([next(found) if flag else None for flag in reversal.carried])
+        of_carries = [next(in_order) if flag else None for flag in reversal.carry_flags]
+        of_constants = [next(found) if flag else None for flag in reversal.given_constants]
+        of_xs = [next(found) if flag else None for flag in reversal.given_xs]
+        wanted = [instantiate(ct, x) for ct, x, flag in
+                  zip((*of_constants, *of_carries, *of_xs), (*values, *xs), loop.given, strict=True) if flag]
         program, captures = builder.finish(wanted)
     assert not captures, "a transpose rule captured an array"
     return program
@@ -254,7 +262,13 @@ class _Step:
     ys:         cotangents of elements of xs
     """
 
-    def __init__(self, step: Program, loop: Loop, given: tuple[bool, ...]) -> None:
+    #: Which linear carries have cotangents; which constants and xs get some; the types of the sums for constants.
+    carried: list[bool]
+    given_constants: list[bool]
+    given_xs: list[bool]
+    sums: list[ArrayType]
+
+    def __init__(self, step: Program, loop: Loop, given: tuple[bool, ...], carried: list[bool] | None) -> None:
         self.step, self.loop = step, loop
         constants, carries = loop.constants, loop.carries
         first_x = constants + carries
@@ -265,13 +279,18 @@ class _Step:
             *(t.strong() for t, flag in zip(step.input_types[constants:], self.carry_flags, strict=False) if flag),
             *(stacked(loop.length, t.strong()) for t, flag in
               zip(step.output_types[carries:], self.depends[carries:], strict=True) if flag)]
-        self.given_ys = given[sum(self.carry_flags):]
-        self.program = self._record()
+        count = sum(self.carry_flags)
+        self.given_ys = given[count:]
+        self.program = self._record(list(given[:count]) if carried is None else carried)
 
-    def _record(self) -> Program:
+    def _record(self, carried: list[bool]) -> Program:
+        """The program for cotangents of those linear carries that are flagged."""
         loop, types = self.loop, self.step.input_types
         constants, carries, slots = loop.constants, loop.carries, _slots(loop.length)
         first_x = constants + carries
+        linear = [Undefined(t.strong()) for t, flag in zip(types, self.flags, strict=True) if flag]
+        linear_constants, linear_carries = sum(self.flags[:constants]), sum(self.carry_flags)
+        last = linear_constants + linear_carries
         builder = Builder("transpose of scan")
         with builder:
             given = [builder.add_input(t) for t in types[:constants]]
@@ -279,9 +298,9 @@ class _Step:
             table = builder.add_input(ArrayType(int64, (slots + 1, repetitions(loop.length, slots) + 1)))
             held = [builder.add_input(stacked(slots + 1, t.strong())) for t in types[constants:first_x]]
             held += [builder.add_input(ArrayType(int64, (slots + 1,))), builder.add_input(_INTEGER)]
-            cotangents = [builder.add_input(t.strong()) for t, flag in zip(types[constants:], self.carry_flags, strict=False)
-                          if flag]
-            sums = [builder.add_input(t.strong()) for t, flag in zip(types, self.flags[:constants], strict=False) if flag]
+            cotangents = [builder.add_input(u.type) if flag else None
+                          for u, flag in zip(linear[linear_constants:last], carried, strict=True)]
+            before_sums = len(builder.inputs)
             position = builder.add_input(_INTEGER)
             elements = [builder.add_input(t) for t in types[first_x:]]
             wanted_ys = [t for t, flag in zip(self.step.output_types[carries:], self.depends[carries:], strict=True) if flag]
@@ -295,18 +314,28 @@ class _Step:
             state = [gather(x, top, axes=(0,), mode="inside") for x in held[:carries]]
             known = run(self.parts.known, [*given, *state, *elements])
             residuals = known[len(self.step.outputs):]
-            of_carries = iter(cotangents)
-            carried = [next(of_carries) if flag else None for flag in self.carry_flags]
-            incoming = [ct for ct, flag in zip(carried, self.depends, strict=False) if flag]
-            linear = [Undefined(t.strong()) for t, flag in zip(types, self.flags, strict=True) if flag]
+            in_order = iter(cotangents)
+            of_carries = [next(in_order) if flag else None for flag in self.carry_flags]
+            incoming = [ct for ct, flag in zip(of_carries, self.depends, strict=False) if flag]
             pulled = backward(builder, self.parts.rest, [*residuals, *linear], [*incoming, *of_ys])
-            pulled = [zeros(u.type) if ct is None else ct for ct, u in zip(pulled, linear, strict=True)]
-            last = len(sums) + len(cotangents)
+            has = [ct is not None for ct in pulled]
+            self.carried = [a or b for a, b in zip(carried, has[linear_constants:last], strict=True)]
+            self.given_constants, self.given_xs = (
+                _spread(part, flags) for part, flags in
+                ((has[:linear_constants], self.flags[:constants]), (has[last:], self.flags[first_x:])))
+            of_constants = present(pulled[:linear_constants])
+            self.sums = [type_of(ct) for ct in of_constants]
+            sums = [builder.add_input(t) for t in self.sums]
+            new = [zeros(u.type) if ct is None else ct for ct, u, flag in
+                   zip(pulled[linear_constants:last], linear[linear_constants:last], carried, strict=True) if flag]
             program, captures = builder.finish([
-                *held[:-1], sub(top, np.int64(1)), *pulled[len(sums): last],
-                *(add(total, ct) for total, ct in zip(sums, pulled, strict=False)), *pulled[last:]])
+                *held[:-1], sub(top, np.int64(1)), *new, *map(add, sums, of_constants), *present(pulled[last:])])
         assert not captures, "a transpose rule captured an array"
-        return program
+        # The sums stand before the elements.
+        inputs, count = program.inputs, len(sums)
+        behind = len(inputs) - count
+        inputs = (*inputs[:before_sums], *inputs[behind:], *inputs[before_sums:behind])
+        return Program(inputs, program.equations, program.outputs)
 
     def _condition(self, held: Sequence[Any]) -> Program:
         """Whether the topmost slot holds an earlier carry than that of the target."""
@@ -354,6 +383,12 @@ class _Step:
             program, captures = builder.finish([*results[:loop.carries], add(position, np.int64(1))])
         assert not captures, "a scan captured an array"
         return without_dead(program)
+
+
+def _spread(marks: Sequence[bool], flags: Sequence[bool]) -> list[bool]:
+    """``marks`` at the places that are flagged."""
+    given = iter(marks)
+    return [flag and next(given) for flag in flags]
 
 
 def _distance(table: Any, slots: Any, length: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradxform.ir import Equation, Literal, Program, Var
+from gradxform.ir.barriers import separated
 from gradxform.transforms.differentiation import jvp
 
 
@@ -27,6 +28,7 @@ class Split:
 def split(program: Program, known_inputs: Sequence[bool]) -> Split:
     """Separate ``program`` into the part that depends on known inputs only and the rest."""
     unknown: dict[Var, None] = {v: None for v, k in zip(program.inputs, known_inputs, strict=True) if not k}
+    program = separated(program, [not k for k in known_inputs])
     before: list[Equation] = []
     after: list[Equation] = []
     for equation in program.equations:

@@ -13,6 +13,7 @@ from typing import Any
 from gradxform.core import Builder, Undefined, bind_all, run
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import Literal, Program, Var
+from gradxform.ir.barriers import separated
 from gradxform.linear import add, zeros
 from gradxform.transforms.splitting import linearize
 
@@ -23,6 +24,7 @@ def backward(builder: Builder, program: Program, arguments: Sequence[Any], cotan
     ``arguments`` holds values for the known inputs and Undefined for the linear ones; ``cotangents`` one per output,
     None for zero. Returns a cotangent (or None) per linear input, in order.
     """
+    program = separated(program, [isinstance(x, Undefined) for x in arguments])
     values: dict[Var, Any] = dict(zip(program.inputs, arguments, strict=True))
     linear: dict[Var, None] = {v: None for v, x in values.items() if isinstance(x, Undefined)}
     outer_source = builder.source

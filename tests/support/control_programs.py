@@ -401,6 +401,8 @@ class Writer:
                 continue
             own = self.find(lambda v: v.kind == "f")
             shape = own.shape if own is not None and self.chance(85) else self.pick(self.shapes)
+            if found and found[-1].kind == "f" and self.chance(35):
+                shape = found[-1].shape  # so that they can be exchanged
             kind = self.source.integer(0, 9)
             text = self.literal(shape) if kind == 0 else self.view(shape) if kind == 1 else self.float_of(shape)
             found.append(Value(text, shape))

@@ -77,7 +77,7 @@ def check_loops(program: Program, arguments: Sequence[Any]) -> None:
 @contextmanager
 def small_parts() -> Iterator[None]:
     """Within this context even short bodies are split into parts, and loops into small blocks."""
-    names = {"PART_STATEMENTS": 3, "SPLIT_STATEMENTS": 5, "MAX_BLOCK": 8}
+    names = {"PART_STATEMENTS": 3, "SPLIT_STATEMENTS": 5, "IN_ORDER_STATEMENTS": 5, "MAX_BLOCK": 8}
     before = {name: getattr(split, name) for name in names}
     try:
         for name, value in names.items():
