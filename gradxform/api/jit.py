@@ -29,6 +29,7 @@ from gradxform.api.layout import (
     describe,
     describe_output,
     flat_output,
+    is_native,
     leaf_node,
     native,
     static_node,
@@ -105,6 +106,9 @@ class Jitted(NativeCallable):
             return self._step(args, kwargs)
         if current_builder() is not None or any(isinstance(x, Tracer) for x in tree.leaves((args, kwargs))):
             return self._stage(args, kwargs)
+        if any(type(x) is np.ndarray and not is_native(x) for x in args):
+            # A column of a table, say: copied, it may well suit native code that is there.
+            return self(*[native(x) if type(x) is np.ndarray else x for x in args], **kwargs)
         request = self._request(args, kwargs)
         found = self._specialisations.get(request.key)
         if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,8 +35,10 @@ def as_value(leaf: Any, what: str) -> Any:
         return np.asarray(leaf, dtype=dtype)
     if hasattr(leaf, "__array__") and not isinstance(leaf, type):
         return as_value(np.asarray(leaf), what)
+    hint = ": make it a pytree with gradxform.tree.register_dataclass" if dataclasses.is_dataclass(leaf) else ""
     raise ArgumentTypeError(
-        f"{what} must be an array or a number (or a pytree of them), got {leaf!r} of type {type(leaf).__name__}{user_line()}")
+        f"{what} must be an array or a number (or a pytree of them), got {leaf!r} of type {type(leaf).__name__}{hint}"
+        f"{user_line()}")
 
 
 def as_values(leaves: Sequence[Any], what: str) -> list[Any]:

@@ -218,8 +218,8 @@ def concrete(tracer: Tracer, wanted: str) -> Any:
             f"{wanted} needs the value of a traced array of type {tracer.type}, which is not known while "
             f"{tracer.builder.purpose} traces{user_line()}\n"
             "  way out: np.where(condition, a, b) or gradxform.lax.cond for a choice, gradxform.lax.while_loop for a loop, "
-            "gradxform.jit(f, static_argnames=...) for an argument that selects code, or leave out jit/vmap around this "
-            "function"
+            "& | ~ for and, or, not and chained comparisons, gradxform.jit(f, static_argnames=...) for an argument that "
+            "selects code, or leave out jit/vmap around this function"
         )
     return value
 

@@ -102,7 +102,8 @@ def leading_extent(purpose: str, elements: Sequence[Any], xs_tree: tree.TreeDef,
         wrong = next(i for i, shape in enumerate(shapes) if not shape)
         raise ShapeError(
             f"{purpose}: each leaf of xs has a leading axis to walk along, but {names[wrong]} is a number of type "
-            f"{type_of(elements[wrong])}: pass what stays the same in the carry, or close over it{user_line()}")
+            f"{type_of(elements[wrong])}: a list of numbers is np.array(xs), a range np.arange(n); pass what stays the "
+            f"same in the carry, or close over it{user_line()}")
     extents = [shape[0] for shape in shapes]
     if len(set(extents)) > 1:
         names = leaf_names("xs", xs_tree)

@@ -23,7 +23,7 @@ from gradxform.core import Builder, Primitive, Refuses, Undefined, bind_all, out
 from gradxform.core.source import user_line
 from gradxform.dtypes import DType, is_float
 from gradxform.errors import NotDifferentiableError
-from gradxform.ir import ArrayType, Atom, Literal, Opaque, Program
+from gradxform.ir import ArrayType, Atom, Equation, Literal, Opaque, Program, Var
 from gradxform.linear import add, broadcast, reduce_sum, zeros
 from gradxform.transforms import batch as batch_program
 from gradxform.transforms import jvp as jvp_program
@@ -358,7 +358,17 @@ def _linear_transpose(
             f"else{user_line()}")
     backward = transposed.program(tuple([ct is not None for ct in cts]))
     found = run(backward, [*operands[:residuals], *(ct for ct in cts if ct is not None)])
-    return [*[None] * residuals, *found]
+    defining = {v: equation for equation in backward.equations for v in equation.outputs}
+    return [*[None] * residuals,
+            *(None if _is_plain_zero(atom, defining) else ct for ct, atom in zip(found, backward.outputs, strict=True))]
+
+
+def _is_plain_zero(atom: Atom, defining: dict[Var, Equation]) -> bool:
+    """Whether ``atom`` is a zero of the program, or an array of it: no cotangent."""
+    equation = None if isinstance(atom, Literal) else defining.get(atom)
+    if equation is not None and equation.operation.name == "broadcast":
+        (atom,) = equation.inputs
+    return isinstance(atom, Literal) and bool(atom.value == 0)
 
 
 def _linear_batch(

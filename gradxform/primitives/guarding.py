@@ -2,7 +2,8 @@
 
 When lanes that have finished, or branches that are not taken, are computed along with others and thrown away, their
 indices may be out of range and their loops may never end. A guarded program has one more input, the boolean ``active``.
-XX
+Where it is false, indices that would be checked, or that are promised to be inside, are 0, conditions of loops are false
+and numbers of iterations are 0.
 """
 
 from __future__ import annotations

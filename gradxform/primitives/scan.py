@@ -319,7 +319,8 @@ def _jvp_checkpointed(
     constants, carries = len(values.constants), len(values.carries)
     given = tuple([t is not None for t in moved.body])
     if checkpoint == "binomial":
-        results = scan(body, None, values.constants, values.carries, values.xs, length=length, reverse=reverse)
+        results = scan(body, None, values.constants, values.carries, values.xs, length=length, reverse=reverse,
+                       checkpoint=checkpoint)
         loop = scan_checkpoints.Loop(length, reverse, constants, carries, given)
         return results, scan_checkpoints.binomial_tangents(
             body, loop, values.constants, values.carries, values.xs, present(moved.body))

@@ -109,6 +109,11 @@ def _copied(body: Program) -> Program:
     return Program(body.inputs, body.equations, body.outputs, body.name)
 
 
+def _replayed(body: Program) -> Program:
+    """The program for further runs of its steps, without effects."""
+    return Program(body.inputs, replayed(body.equations), body.outputs, body.name)
+
+
 # -------------------------------------------------------------------------------------------------------- binomial
 
 
@@ -139,7 +144,7 @@ def _forward(body: Program, loop: Loop) -> tuple[Program, list[bool]]:
     constants, carries = loop.constants, loop.carries
     first_x = constants + carries
     flags = reached_carries(body, loop.given, constants, carries)
-    pushed, depends = jvp_program(_copied(body), flags)
+    pushed, depends = jvp_program(_replayed(body), flags)
     joined = _joined(pushed, body, flags, depends, constants, carries)
     carry_flags = flags[constants:first_x]
     types = body.input_types
@@ -215,7 +220,7 @@ def _backward(body: Program, loop: Loop, given: tuple[bool, ...]) -> Program:
     constants, carries, length = loop.constants, loop.carries, loop.length
     first_x = constants + carries
     slots = _slots(length)
-    step = Program(body.inputs, replayed(body.equations), body.outputs, body.name)
+    step = _replayed(body)
     carried: list[bool] | None = None
     while True:
         reversal = _Step(step, loop, given, carried)
