@@ -59,9 +59,11 @@ def scan(
         length: n, needed only if ``xs`` has no leaves.
         reverse: walk from the last element to the first; the results stand where their elements do.
         unroll: how many steps one iteration of the loop does; True for all of them.
-        checkpoint: what reverse mode keeps of the steps. None keeps what it needs of each of them; an int keeps the
-            carry of each so many steps and computes the others again; 'sqrt' does so each sqrt(n) steps; 'binomial'
-            keeps O(log n) carries.
+        checkpoint: what reverse mode keeps of n steps, in memory; values and derivatives stay the same. None keeps what
+            the derivative needs of each step. An int k keeps the carry in front of each k-th step, and computes k steps
+            again at a time: O(n / k + k) memory for one run more of the loop. 'sqrt' chooses k near sqrt(n). 'binomial'
+            keeps about log2(n) carries at any time, for about log(n) runs of the loop, in the best possible order. The
+            elements of ``xs`` and of the results are stored as ever; forward mode needs none of this.
 
     Returns:
         (the last carry, the elements stacked along a new first axis of extent n), pytrees both. n may be 0.

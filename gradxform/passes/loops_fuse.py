@@ -7,7 +7,7 @@
 The second loop may read what the first one gives in each iteration, at the same position, and nothing else of it. So
 what passes between them need not be stored. In forward mode a loop and its tangents are such a pair: a scan and a scan,
 or a recorded while loop and a scan over its tapes. Two loops that do not depend on each other are fused if they read
-the same array.
+the same array, or start from the same value: then they may be computing the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gradxform.ir.inlining import copy_equations
 from gradxform.passes.loop_forms import Scan, While, has_effect
 from gradxform.passes.rewriting import Vocabulary
 
-#: Of loops that read the same array, how many are tried.
+#: Of loops that read the same array or start from the same value, how many are tried.
 NEIGHBOURS = 2
 
 
@@ -46,6 +46,7 @@ def _candidates(equations: Sequence[Equation], position: int) -> list[int]:
     """Positions of loops with which the scan at ``position`` may be fused, those that it reads first."""
     scan = Scan.of(equations[position])
     xs = dict.fromkeys(x for x in (*scan.xs, scan.count) if isinstance(x, Var))
+    starts = dict.fromkeys(x for x in scan.carries if isinstance(x, Var))
     giving: list[int] = []
     sharing: list[int] = []
     for earlier in range(position - 1, -1, -1):
@@ -55,8 +56,10 @@ def _candidates(equations: Sequence[Equation], position: int) -> list[int]:
             continue
         if any(v in xs for v in equation.outputs):
             giving.append(earlier)
-        elif name == "scan" and len(sharing) < NEIGHBOURS and any(x in xs for x in Scan.of(equation).xs):
-            sharing.append(earlier)
+        elif name == "scan" and len(sharing) < NEIGHBOURS:
+            other = Scan.of(equation)
+            if any(x in xs for x in other.xs) or any(x in starts for x in other.carries):
+                sharing.append(earlier)
     return giving + sharing
 
 

@@ -505,7 +505,11 @@ class Writer:
                 stacked = _tuple([y.text for y in ys])
             self.line(f"return {_nested(following)}, {stacked}")
         options = ", reverse=True" if self.chance(35) else ""
-        options += f", unroll={self.pick(['2', '3', 'True'])}" if self.chance(8) else ""
+        kind = self.source.integer(0, 99)
+        if kind < 8:
+            options += f", unroll={self.pick(['2', '3', 'True'])}"
+        elif kind < 20:
+            options += f", checkpoint={self.pick(['1', '2', repr('sqrt'), repr('binomial')])}"
         given = _tuple([x.text for x in xs]) if xs else f"None, length={length}"
         for start in self._twice(starts):
             out, ys_name = self.name("carry"), self.name("ys")
@@ -605,8 +609,30 @@ class Writer:
                 self.step()
             y = self.float_of(x.shape[1:])
             self.line(f"return {y} * 1.0")
+        if self.chance(40):
+            self.let(f"gx.vmap({name})({x.text})", x.shape)
+            return
         size = f", batch_size={self.pick([1, 2, 4])}" if self.chance(25) else ""
         self.let(f"lax.map({name}, {x.text}{size})", x.shape)
+
+    def derivative(self) -> None:
+        """The derivative of a function."""
+        x = self.find(lambda v: v.kind == "f")
+        if x is None:
+            return
+        name, argument = self.name("inner"), self.name()
+        # As many iterations as a derivative costs evaluations.
+        with self.inner(f"def {name}({argument}):", 3):
+            self.scope.append(Value(argument, x.shape))
+            for _ in range(self.source.integer(1, 3)):
+                self.step()
+            self.line(f"return np.mean({self.float_of(x.shape)}) + np.mean({self.scope[-1].text} * 1.0)"
+                      if self.scope[-1].kind == "f" and self.scope[-1].shape != () else
+                      f"return np.mean({self.float_of(x.shape)} * 1.0)")
+        if self.chance(60):
+            self.let(f"np.tanh(gx.grad({name})({x.text} * 1.0))", x.shape)
+        else:
+            self.let(f"np.tanh(gx.jvp({name}, ({x.text} * 1.0,), ({self.float_of(x.shape)} * 1.0,))[1])", ())
 
     def helper(self) -> None:
         """A function, jitted or not, that is called twice."""
@@ -639,7 +665,8 @@ class Writer:
         if self.updating:
             plain = [self.binary, self.count, self.gather, self.gather, self.gather, self.scatter, self.scatter, self.scatter,
                      self.scatter, self.move]
-        control = [self.scan, self.scan, self.fori, self.fori, self.while_loop, self.branch, self.branch, self.map]
+        control = [self.scan, self.scan, self.fori, self.fori, self.while_loop, self.branch, self.branch, self.map,
+                   self.derivative]
         if self.depth == 0:
             control.append(self.helper)
         if self.depth < MAXIMUM_DEPTH and self.chance(60 if self.depth == 0 else 25):
