@@ -21,7 +21,7 @@ import gradxform as gx
 from gradxform.config import config
 from gradxform.core import type_of
 from gradxform.ir import Program, check
-from gradxform.transforms import batch
+from gradxform.transforms import batch, jvp
 
 
 def checked(law: Callable[[Function], None], function: Function) -> None:
@@ -129,6 +129,30 @@ def derivatives(function: Function) -> None:
         return [results[i] for i in kept]
 
     assert_differences(floats, arguments, tangents, laws.tangents_of(program, arguments, tangents), "jvp")
+
+
+def pushed_forward(program: Program, arguments: Sequence[Any]) -> tuple[Program, list[Any]]:
+    """The program of values and tangents, and arguments for it."""
+    tangents = directions(arguments, 7)
+    pushed, _ = jvp(program, [t is not None for t in tangents])
+    return check(pushed, "jvp"), [*arguments, *(t for t in tangents if t is not None)]
+
+
+def tangents(function: Function) -> None:
+    """The program of tangents through passes, which fuse loops of values with those of tangents, and loops."""
+    program, arguments = pushed_forward(*recorded(function, function.inputs))
+    laws.check_passes(program, arguments)
+    laws.check_loops(program, arguments)
+
+
+def tangents_of_gradients(function: Function) -> None:
+    program, arguments = pushed_forward(*with_cotangents(function))
+    laws.check_passes(program, arguments)
+    laws.check_loops(program, arguments)
+
+
+def tangents_compiled(function: Function) -> None:
+    laws.check_compiled(*pushed_forward(*recorded(function, function.inputs)))
 
 
 def gradients(function: Function) -> None:
@@ -250,8 +274,11 @@ def transforms(function: Function) -> None:
 
 
 #: For searches: run any of them on any seeds.
-LAWS = (values, values_in_chunks, compiled, compiled_in_chunks, unjitted, derivatives, gradients, gradients_in_chunks,
-        gradients_compiled, second_derivatives, batches, batches_compiled, batches_of_gradients, transforms)
+LAWS = (
+    values, values_in_chunks, compiled, compiled_in_chunks, unjitted, derivatives, tangents, tangents_of_gradients,
+    tangents_compiled, gradients, gradients_in_chunks, gradients_compiled, second_derivatives, batches, batches_compiled,
+    batches_of_gradients, transforms,
+)
 
 
 # ---------------------------------------------------------------------------------------------------------- the tests
@@ -276,7 +303,7 @@ def test_functions_have_moderate_values() -> None:
             assert x.dtype.kind != "f" or np.all(np.abs(x) < 50), str(function)
 
 
-@pytest.mark.parametrize("law", [values, gradients, batches, derivatives], ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", [values, tangents, gradients, batches, derivatives], ids=lambda law: law.__name__)
 @pytest.mark.parametrize("seeds", [range(start, start + 5) for start in range(0, 40, 5)], ids=str)
 def test_law(law: Callable[[Function], None], seeds: range) -> None:
     for seed in seeds:
@@ -284,7 +311,8 @@ def test_law(law: Callable[[Function], None], seeds: range) -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [values_in_chunks, gradients_in_chunks, second_derivatives, batches_of_gradients], ids=lambda law: law.__name__)
+    "law", [values_in_chunks, gradients_in_chunks, second_derivatives, tangents_of_gradients, batches_of_gradients],
+    ids=lambda law: law.__name__)
 @pytest.mark.parametrize("seeds", [range(100, 105), range(105, 110)], ids=str)
 def test_further_law(law: Callable[[Function], None], seeds: range) -> None:
     for seed in seeds:
@@ -292,7 +320,8 @@ def test_further_law(law: Callable[[Function], None], seeds: range) -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [compiled, compiled_in_chunks, unjitted, gradients_compiled, batches_compiled], ids=lambda law: law.__name__)
+    "law", [compiled, compiled_in_chunks, unjitted, tangents_compiled, gradients_compiled, batches_compiled],
+    ids=lambda law: law.__name__)
 @pytest.mark.parametrize("seeds", [range(200, 205), range(205, 210)], ids=str)
 def test_law_of_native_code(law: Callable[[Function], None], seeds: range) -> None:
     for seed in seeds:

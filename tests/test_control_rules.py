@@ -5,6 +5,8 @@ Each case is one function, written against `Plain` (Python's own loops over NumP
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,7 @@ from support.tolerances import assert_all_close, assert_close
 from gradxform.array import Array
 from gradxform.core import Builder, run, type_of
 from gradxform.errors import CheckError, IndexRangeError, NotDifferentiableError, ShapeError
-from gradxform.ir import Program, check
+from gradxform.ir import Program, check, programs_in
 from gradxform.primitives import ROSTER, broadcast, concatenate, gather, reshape, scatter
 from gradxform.primitives.cond import cond
 from gradxform.primitives.residuals import minimum_cut
@@ -689,3 +691,19 @@ def test_types_are_checked() -> None:
 
 def test_names() -> None:
     assert {"scan", "while", "cond"} <= set(ROSTER)
+
+
+@pytest.mark.parametrize("name", ["recurrent", "nested", "while_in_scan", "layer_3", "layer_binomial", "frozen_index"])
+def test_what_is_kept_of_bodies_goes_with_them(name: str) -> None:
+    case = Case(CASES[name].function, CASES[name].arguments, CASES[name].checkpoint)
+    program = case.program
+    wanted = [np.asarray(a).dtype.kind == "f" for a in case.arguments]
+    pulled = pull_back(program, wanted).program
+    pull_back(pulled, [t.dtype.kind == "f" for t in pulled.input_types])
+    batch(pulled, [True] * len(pulled.inputs), 2)
+    bodies = [weakref.ref(inner) for p in (program, pulled) for e in p.equations for _, value in e.params
+              for inner in programs_in(value)]
+    assert bodies
+    del program, pulled
+    gc.collect()
+    assert not any(body() for body in bodies)

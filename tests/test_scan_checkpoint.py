@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def test_segments_divide_the_loop_where_possible() -> None:
     assert segment_length(7, 100) == 7
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fewest(length: int, slots: int) -> int:
     """The least number of steps that lead to all carries of ``length`` steps in reverse order, the first one given."""
     if length == 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from gradxform.backend.signature import EntrySpec
 from gradxform.config import config
 from gradxform.core import Primitive, Tracer, current_builder, run, type_of
 from gradxform.core.tracing import evaluate, outside
-from gradxform.ir import ArrayType, Callback, Equation, Program, Source, Var, callbacks
+from gradxform.ir import ArrayType, Callback, Equation, Program, Source, Var, callbacks, programs_in
 from gradxform.primitives.scan import scan_p
 from gradxform.primitives.while_loop import while_p
 
@@ -71,20 +71,11 @@ def contains_loop(program: Program) -> bool:
         for equation in pending.pop().equations:
             if equation.operation is scan_p or equation.operation is while_p:
                 return True
-            for inner in _programs(equation.params):
+            for inner in programs_in(equation.params):
                 if id(inner) not in seen:
                     seen.add(id(inner))
                     pending.append(inner)
     return False
-
-
-def _programs(param: Any) -> Iterator[Program]:
-    """The programs that a parameter holds."""
-    if isinstance(param, Program):
-        yield param
-    elif isinstance(param, tuple):
-        for part in param:
-            yield from _programs(part)
 
 
 def _input(array_type: ArrayType, value: Any) -> Any:

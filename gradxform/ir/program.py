@@ -113,3 +113,12 @@ class Program:
         return print_program(self)
 
     __repr__ = __str__
+
+
+def programs_in(value: object) -> tuple[Program, ...]:
+    """The programs that a parameter holds."""
+    if isinstance(value, Program):
+        return (value,)
+    if isinstance(value, tuple):
+        return tuple([program for part in value for program in programs_in(part)])
+    return ()

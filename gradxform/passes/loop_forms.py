@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gradxform.ir import Atom, Equation, Program, Var
+from gradxform.ir import Atom, Equation, Program, Var, programs_in
 from gradxform.ir.callback import has_effect
 
 __all__ = ["Scan", "While", "branches_of", "has_effect", "may_fail", "programs_in", "renamed", "with_branches"]
@@ -140,15 +140,6 @@ def renamed(program: Program, environment: dict[Atom, Atom], inputs: Sequence[Va
             equation = replace(equation, inputs=operands)
         equations.append(equation)
     return Program(tuple(inputs), tuple(equations), tuple([environment.get(x, x) for x in program.outputs]), program.name)
-
-
-def programs_in(value: object) -> tuple[Program, ...]:
-    """The programs that a parameter holds."""
-    if isinstance(value, Program):
-        return (value,)
-    if isinstance(value, tuple):
-        return tuple([program for part in value for program in programs_in(part)])
-    return ()
 
 
 def may_fail(equation: Equation) -> bool:

@@ -15,10 +15,9 @@ import numpy as np
 
 from gradxform.core import Builder, bind_all, run
 from gradxform.dtypes import bool_
-from gradxform.ir import ArrayType, Equation, Literal, Program, Var
+from gradxform.ir import ArrayType, Equation, Literal, Program, Var, programs_in
 from gradxform.ir.memo import kept
 from gradxform.primitives.logic import logical_and, select
-from gradxform.primitives.residuals import programs_in
 
 _ACTIVE = ArrayType(bool_, ())
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
-from gradxform.ir import Atom, Equation, Program, Var
+from gradxform.ir import Atom, Equation, Program, Var, programs_in
 from gradxform.ir.callback import has_effect, replayed
 
 #: Operations that read their operand under another index, and cost nothing.
@@ -265,15 +265,6 @@ def may_fail(equation: Equation) -> bool:
     if params.get("mode") == "check" or equation.operation.name in ("while", "pure_callback"):
         return True
     return any(may_fail(inner) for value in params.values() for program in programs_in(value) for inner in program.equations)
-
-
-def programs_in(value: object) -> tuple[Program, ...]:
-    """The programs that a parameter holds."""
-    if isinstance(value, Program):
-        return (value,)
-    if isinstance(value, tuple):
-        return tuple([program for part in value for program in programs_in(part)])
-    return ()
 
 
 def minimum_cut(

@@ -27,7 +27,7 @@ from gradxform.ir import ArrayType, Program, Var
 from gradxform.ir.memo import kept
 from gradxform.linear import add, broadcast, instantiate, move_axis, zeros
 from gradxform.loopir.lowering import Operand, Repeat
-from gradxform.primitives.accumulation import Contribution, Later
+from gradxform.primitives.accumulation import Later, Term
 from gradxform.primitives.arithmetic import sub
 from gradxform.primitives.guarding import guard_indices
 from gradxform.primitives.logic import less, select
@@ -180,6 +180,11 @@ class LinearBody:
     linear_constants: int
     linear_carries: int
     xs: int
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many inputs there are of each kind but the last."""
+        return self.constants, self.linear_constants, self.linear_carries, self.xs
 
     @property
     def flags(self) -> list[bool]:
@@ -445,8 +450,8 @@ def _pulled_back(
     body = loop.body
     carries = body.linear_carries
     ys = tuple([ct is not None for ct in cts[carries:]])
-    carried, pull = _pull_of(body.program, body, tuple([ct is not None for ct in cts[:carries]]), ys,
-                            length > 1 and checkpoint is None)
+    carried, pull = _pull_of(
+        body.program, body.counts, tuple([ct is not None for ct in cts[:carries]]), ys, length > 1 and checkpoint is None)
     carry_types = body.program.input_types[body.constants + body.linear_constants:]
     starts = [zeros(t.strong()) if ct is None else ct
               for ct, t, flag in zip(cts[:carries], carry_types, carried, strict=False) if flag]
@@ -455,7 +460,7 @@ def _pulled_back(
     results = iter(scan(pull.body, count, loop.constants, starts, xs, length=length, reverse=not reverse,
                         checkpoint=checkpoint if checkpoint == SEGMENTS else None))
     of_carries = [next(results) if flag else None for flag in carried]
-    sums = [next(results) if part is not None and part.now is not None else None for part in pull.constants]
+    sums = [next(results) if part is not None and part.now else None for part in pull.constants]
     of_xs = [next(results) if flag else None for flag in pull.xs]
     stacks = dict(zip(pull.body.inputs[body.constants + len(starts):], xs, strict=True))
     stacks.update(zip(pull.factors, results, strict=True))
@@ -468,12 +473,20 @@ def _pulled_back(
     return [*of_constants, *of_carries, *of_xs]
 
 
-def _total(part: Contribution | None, now: Any, stacks: Mapping[Var, Any]) -> Any:
+def _total(part: _Sum | None, now: Any, stacks: Mapping[Var, Any]) -> Any:
     """The sum over all iterations of a contribution, ``now`` that of the part that the loop has added up."""
     for term in () if part is None else part.later:
         total = term.total(stacks)
         now = total if now is None else add(now, total)
     return now
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sum:
+    """The cotangent of a constant: whether the loop adds up a part of it, and terms for after the loop."""
+
+    now: bool
+    later: tuple[Term, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -488,7 +501,7 @@ class _Pull:
     """
 
     body: Program
-    constants: list[Contribution | None]
+    constants: list[_Sum | None]
     sums: list[ArrayType]
     carries: list[bool]
     xs: list[bool]
@@ -499,9 +512,13 @@ class _Pull:
 
 @kept
 def _pull_of(
-    program: Program, body: LinearBody, given: tuple[bool, ...], ys: tuple[bool, ...], stacks: bool
+    program: Program, counts: tuple[int, int, int, int], given: tuple[bool, ...], ys: tuple[bool, ...], stacks: bool
 ) -> tuple[list[bool], _Pull]:
-    """The carries that have cotangents in some iteration if those ``given`` do in the first one, and the body."""
+    """The carries that have cotangents in some iteration if those ``given`` do in the first one, and the body.
+
+    ``counts`` are those of the `LinearBody`.
+    """
+    body = LinearBody(program, *counts)
     carried = list(given)
     while True:
         pull = _pull(body, carried, ys, stacks)
@@ -538,8 +555,9 @@ def _pull(body: LinearBody, carried: Sequence[bool], ys: Sequence[bool], stacks:
         result, captures = builder.finish([*outputs, *present(xs), *(builder.tracer_class(builder, v) for v in factors)])
     assert not captures, "a transpose rule captured an array"
     inputs = (*known[: body.constants], *of_carries, *(x.atom for x in sums), *known[body.constants:], *of_ys)
+    parts = [None if part is None else _Sum(part.now is not None, part.later) for part in constants]
     return _Pull(
-        without_dead(Program(inputs, result.equations, result.outputs)), constants, [type_of(x) for x in sums],
+        without_dead(Program(inputs, result.equations, result.outputs)), parts, [type_of(x) for x in sums],
         [ct is not None for ct in carries], [ct is not None for ct in xs], factors, known_factors,
         without_dead(Program(tuple(known), result.equations, tuple(known_factors))))
 
