@@ -18,6 +18,7 @@ from support.differences import central_difference, directions
 from support.tolerances import assert_all_close, assert_close
 
 import gradxform as gx
+from gradxform import lax
 from gradxform.config import config
 from gradxform.core import type_of
 from gradxform.ir import Program, check
@@ -338,3 +339,21 @@ def test_transforms(seed: int) -> None:
 def test_values_and_derivatives_of_drawn_functions(function: Function) -> None:
     checked(values, function)
     checked(derivatives, function)
+
+
+# ------------------------------------------------------------------------------------------------- what they have found
+
+
+def test_parts_of_a_body_share_what_is_stored_at_shifted_indices() -> None:
+    """The rows of ``joined`` behind the first two are stored at i + 2, by parts that run block by block, and read later."""
+
+    def function(x: Any) -> Any:
+        def body(_: Any, carry: Any) -> Any:
+            a, b, c = carry
+            joined = np.concatenate([0.5 * a[:2], a[2:] + b[2:]])
+            return joined, a, np.sin(joined)[::-1] + c * joined
+
+        return lax.fori_loop(0, 3, body, (x, x, x))
+
+    x = np.linspace(-1, 1, 42).reshape(6, 7)
+    laws.check_loops(gx.make_ir(function)(x), [x])

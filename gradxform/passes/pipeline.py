@@ -21,6 +21,7 @@ from gradxform.passes.loops_hoist import hoist
 from gradxform.passes.loops_unite import unite
 from gradxform.passes.loops_unroll import unroll
 from gradxform.passes.merge import merge_pieces
+from gradxform.passes.narrow_products import narrow_products
 from gradxform.passes.rewriting import Vocabulary
 from gradxform.passes.simplify import simplify
 
@@ -32,6 +33,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("fold", fold_constants, "evaluate equations on literals"),
     ("simplify", simplify, "apply algebraic rules that are numerically safe"),
     ("cse", share, "compute common subexpressions once"),
+    ("narrow", narrow_products, "compute only the part of a product that is used"),
     ("basis", remove_basis, "replace arithmetic on unit vectors by the one element that is not zero"),
     ("merge", merge_pieces, "make concatenations of sums of padded pieces"),
     ("unroll", unroll, "put loops of at most one iteration, and branches that are known, into the program"),
