@@ -200,3 +200,19 @@ def test_effects_happen_once() -> None:
         seen.clear()
         gx.jvp(lambda x, checkpoint=checkpoint: loss(x, checkpoint), (0.3,), (1.0,))
         assert seen == list(range(9)), checkpoint
+
+
+@pytest.mark.parametrize("checkpoint", [None, *CHECKPOINTS])
+@pytest.mark.parametrize("with_xs", [False, True])
+def test_forward_mode_computes_values_once(checkpoint: Any, with_xs: bool) -> None:
+    def loss(weights: Any, start: Any) -> Any:
+        def step(h: Any, x: Any) -> Any:
+            return gnp.tanh(weights @ h + (x if with_xs else 0.1)), None
+
+        xs = np.linspace(0.0, 1.0, 36) if with_xs else None
+        return gnp.sum(lax.scan(step, start, xs, 36, checkpoint=checkpoint)[0])
+
+    arguments = WEIGHTS, START
+    forward = gx.jit(lambda *values: gx.jvp(loss, values, arguments))
+    # Of 36 steps in segments of 7 one is left over.
+    assert str(forward.lower(*arguments).optimized).count("= tanh ") == (2 if checkpoint == 7 else 1)

@@ -1,4 +1,4 @@
-"""The workloads, one file each; the module's name is the workload's."""
+"""The workloads, one file each; the module's name is the workload's, or the first part of it where a file holds several."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ NAMES = (
     "first_call",
     "import_time",
     "elementwise",
+    "sums.all",
+    "sums.rows",
+    "sums.columns",
+    "black_scholes",
+    "normalisations.softmax",
+    "normalisations.softmax_gradient",
+    "normalisations.log_softmax",
+    "normalisations.log_softmax_gradient",
+    "normalisations.layer_norm",
+    "normalisations.layer_norm_gradient",
+    "normalisations.batch_norm",
+    "normalisations.batch_norm_gradient",
     "chained_sin",
     "lorenz",
     "newton_while",
@@ -21,11 +33,38 @@ NAMES = (
     "lstm_float32",
     "gauss_seidel",
     "loops_compile",
+    "mlp",
+    "mlp_float32",
+    "convolution",
+    "convolution_float32",
+    "rosenbrock",
+    "rosenbrock_product",
+    "rosenbrock_hessian",
+    "brusselator",
+    "brusselator_product",
+    "brusselator_hessian",
+    "brusselator_steps",
+    "small_jacobians",
+    "small_hessians",
+    "small_matrices",
+    "small_matrices_4",
+    "embedding",
+    "segment_sums",
+    "histogram",
+    "sparse_product",
+    "sparse_gradient",
+    "stencil",
+    "stencil_9",
+    "stencil_gradient",
+    "stencil_9_gradient",
+    "unrolled_compile",
+    "programs_compile",
 )
 
 
 def load(name: str) -> Workload:
-    """Import a workload by name."""
-    workload = importlib.import_module(f"bench.workloads.{name}").WORKLOAD
+    """Import a workload by name; `module.variant` is one of several workloads of a module."""
+    module = importlib.import_module(f"bench.workloads.{name.partition('.')[0]}")
+    workload = next(w for w in module.WORKLOADS if w.name == name) if "." in name else module.WORKLOAD
     assert isinstance(workload, Workload)
     return workload

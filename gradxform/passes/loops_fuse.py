@@ -7,7 +7,8 @@
 The second loop may read what the first one gives in each iteration, at the same position, and nothing else of it. So
 what passes between them need not be stored. In forward mode a loop and its tangents are such a pair: a scan and a scan,
 or a recorded while loop and a scan over its tapes. Two loops that do not depend on each other are fused if they read
-the same array, or start from the same value: then they may be computing the same.
+the same array, or if they start from the same value with the same constants: then the second one may compute the same as
+the first one, and more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gradxform.ir.inlining import copy_equations
 from gradxform.passes.loop_forms import Scan, While, has_effect
 from gradxform.passes.rewriting import Vocabulary
 
-#: Of loops that read the same array or start from the same value, how many are tried.
+#: Of loops that do not depend on each other, how many are tried.
 NEIGHBOURS = 2
 
 
@@ -46,7 +47,6 @@ def _candidates(equations: Sequence[Equation], position: int) -> list[int]:
     """Positions of loops with which the scan at ``position`` may be fused, those that it reads first."""
     scan = Scan.of(equations[position])
     xs = dict.fromkeys(x for x in (*scan.xs, scan.count) if isinstance(x, Var))
-    starts = dict.fromkeys(x for x in scan.carries if isinstance(x, Var))
     giving: list[int] = []
     sharing: list[int] = []
     for earlier in range(position - 1, -1, -1):
@@ -58,9 +58,17 @@ def _candidates(equations: Sequence[Equation], position: int) -> list[int]:
             giving.append(earlier)
         elif name == "scan" and len(sharing) < NEIGHBOURS:
             other = Scan.of(equation)
-            if any(x in xs for x in other.xs) or any(x in starts for x in other.carries):
+            if any(x in xs for x in other.xs) or _start_alike(other, scan):
                 sharing.append(earlier)
     return giving + sharing
+
+
+def _start_alike(first: Scan, second: Scan) -> bool:
+    """Whether a carry starts from the same value, and the second loop has the constants of the first one."""
+    constants = dict.fromkeys(second.constants)
+    starts = dict.fromkeys(x for x in second.carries if isinstance(x, Var))
+    return any(x in starts for x in first.carries) and all(
+        x in constants for x in first.constants if isinstance(x, Var))
 
 
 def _fused(equations: list[Equation], first: int, second: int) -> tuple[list[Equation], int] | None:

@@ -1,0 +1,190 @@
+"""Softmax, log-softmax, layer norm and batch norm of a matrix, and their gradients with a cotangent that is given."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bench.contenders import contenders, promises, with_native
+from bench.workload import Call, Workload
+
+SIZES = (4_096,)
+COLUMNS = 1_024
+EPSILON = 1e-5
+# Of each: how many arrays it depends on, matrix first, then gain and shift per column.
+INPUTS = {"softmax": 1, "log_softmax": 1, "layer_norm": 3, "batch_norm": 3}
+
+
+@functools.cache
+def everything(rows: int) -> tuple[np.ndarray, ...]:
+    """Make the matrix, gain and shift, and the cotangent of the result."""
+    random = np.random.default_rng(23)
+    matrix, cotangent = random.standard_normal((2, rows, COLUMNS))
+    gain, shift = random.uniform(0.5, 1.5, COLUMNS), random.uniform(-1, 1, COLUMNS)
+    return matrix, gain, shift, cotangent
+
+
+def inputs(name: str, rows: int) -> tuple[np.ndarray, ...]:
+    """Give what the forward computation needs."""
+    return everything(rows)[: INPUTS[name]]
+
+
+def inputs_and_cotangent(name: str, rows: int) -> tuple[np.ndarray, ...]:
+    """Give what the gradient needs."""
+    return (*inputs(name, rows), everything(rows)[3])
+
+
+def normalised(numpy: Any, axis: int) -> Callable[..., Any]:
+    """Write a normalisation to mean zero and variance one along an axis, with gain and shift per column."""
+
+    def function(x: Any, gain: Any, shift: Any) -> Any:
+        centred = x - numpy.mean(x, axis=axis, keepdims=True)
+        variance = numpy.mean(centred * centred, axis=axis, keepdims=True)
+        return centred / numpy.sqrt(variance + EPSILON) * gain + shift
+
+    return function
+
+
+def forward(name: str, numpy: Any, special: Any) -> Callable[..., Any]:
+    """Write the computation for gradxform or JAX, with their own softmax."""
+    return {
+        "softmax": lambda x: special.softmax(x, axis=1),
+        "log_softmax": lambda x: special.log_softmax(x, axis=1),
+        "layer_norm": normalised(numpy, 1),
+        "batch_norm": normalised(numpy, 0),
+    }[name]
+
+
+def backward(library: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Pull the last argument, a cotangent, back through a function of the others."""
+    return lambda *given: library.vjp(function, *given[:-1])[1](given[-1])
+
+
+def with_gradxform(name: str, gradient: bool) -> Callable[..., Any]:
+    """Ask gradxform."""
+    import gradxform as gx
+    from gradxform.scipy import special
+
+    function = forward(name, np, special)
+    return backward(gx, function) if gradient else function
+
+
+def with_jax(name: str, gradient: bool) -> Callable[..., Any]:
+    """Ask JAX."""
+    import jax
+    import jax.numpy as jnp
+
+    function = forward(name, jnp, jax.nn)
+    return backward(jax, function) if gradient else function
+
+
+def torch_forward(name: str) -> Callable[..., Any]:
+    """Write the computation with torch's own operations, which have kernels of their own."""
+    import torch
+    from torch.nn.functional import batch_norm, layer_norm
+
+    return {
+        "softmax": lambda x: torch.softmax(x, 1),
+        "log_softmax": lambda x: torch.log_softmax(x, 1),
+        "layer_norm": lambda x, gain, shift: layer_norm(x, (COLUMNS,), gain, shift, EPSILON),
+        "batch_norm": lambda x, gain, shift: batch_norm(x, None, None, gain, shift, training=True, eps=EPSILON),
+    }[name]
+
+
+def with_torch(name: str, gradient: bool) -> Callable[..., Any]:
+    """Ask torch's tape."""
+    import torch
+
+    function = torch_forward(name)
+
+    def pulled(*given: Any) -> Any:
+        leaves = [operand.detach().requires_grad_() for operand in given[:-1]]
+        return torch.autograd.grad(function(*leaves), leaves, given[-1])
+
+    return pulled if gradient else function
+
+
+def with_torch_transforms(name: str, gradient: bool) -> Callable[..., Any]:
+    """Ask torch's function transforms, which its compiler sees through."""
+    import torch
+
+    function = torch_forward(name)
+    return backward(torch.func, function) if gradient else function
+
+
+def by_hand(name: str, *given: np.ndarray) -> np.ndarray:
+    """Compute it in NumPy."""
+    if name in ("layer_norm", "batch_norm"):
+        return normalised(np, 1 if name == "layer_norm" else 0)(*given)
+    (x,) = given
+    shifted = x - x.max(axis=1, keepdims=True)
+    powers = np.exp(shifted)
+    total = powers.sum(axis=1, keepdims=True)
+    return powers / total if name == "softmax" else shifted - np.log(total)
+
+
+def gradient_by_hand(name: str, *given: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Compute the gradients from their closed forms."""
+    x, *gain_and_shift, cotangent = given
+    if name == "softmax":
+        result = by_hand(name, x)
+        return (result * (cotangent - (cotangent * result).sum(axis=1, keepdims=True)),)
+    if name == "log_softmax":
+        return (cotangent - by_hand("softmax", x) * cotangent.sum(axis=1, keepdims=True),)
+    axis = 1 if name == "layer_norm" else 0
+    centred = x - x.mean(axis=axis, keepdims=True)
+    scale = 1 / np.sqrt(np.square(centred).mean(axis=axis, keepdims=True) + EPSILON)
+    unit, pulled = centred * scale, cotangent * gain_and_shift[0]
+    inner = (pulled * unit).mean(axis=axis, keepdims=True)
+    slope = scale * (pulled - pulled.mean(axis=axis, keepdims=True) - unit * inner)
+    return slope, (cotangent * unit).sum(axis=0), cotangent.sum(axis=0)
+
+
+def native(name: str, gradient: bool, same: bool = False) -> Callable[[int], Call] | None:
+    """C++, where it was written."""
+    if name not in ("softmax", "layer_norm"):
+        return None
+    shapes: tuple[tuple[int, ...], ...] = ((COLUMNS,),) * (INPUTS[name] - 1) if gradient else ()
+    return with_native(
+        name,
+        f"{name}_gradient" if gradient else name,
+        functools.partial(inputs_and_cotangent if gradient else inputs, name),
+        lambda rows: (rows, COLUMNS),
+        lambda rows: ((rows, COLUMNS), *shapes),
+        elementary=name == "softmax",
+        same=same,
+    )
+
+
+def workload(name: str, gradient: bool) -> Workload:
+    """Make the workload of one function or its gradient."""
+    operands = functools.partial(inputs_and_cotangent if gradient else inputs, name)
+    expected = functools.partial(gradient_by_hand if gradient else by_hand, name)
+    listed = contenders(
+        operands,
+        gradxform=lambda: with_gradxform(name, gradient),
+        jax=lambda: with_jax(name, gradient),
+        torch=lambda: with_torch(name, gradient),
+        torch_compiled=lambda: with_torch_transforms(name, gradient),
+        numpy=expected,
+        native=native(name, gradient),
+        native_same=native(name, gradient, same=True),
+    )
+    words = name.replace("_", " ")
+    return Workload(
+        name=f"normalisations.{name}{'_gradient' if gradient else ''}",
+        title=f"{f'gradient of {words}' if gradient else words}, {COLUMNS:,} columns",
+        sizes=SIZES,
+        contenders=listed,
+        expected=lambda rows: expected(*operands(rows)),
+        promises=promises(listed, SIZES, jax=8 if gradient and name == "layer_norm" else 1),
+        relative_tolerance=1e-10,
+        # Sums of terms of either sign over a row or over all rows.
+        absolute_tolerance=1e-11,
+    )
+
+
+WORKLOADS = tuple(workload(name, gradient) for name in INPUTS for gradient in (False, True))

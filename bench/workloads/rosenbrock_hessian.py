@@ -1,0 +1,51 @@
+"""Rosenbrock's function: the whole Hessian as a dense array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bench import idioms
+from bench.workload import Contender, Workload
+from bench.workloads.rosenbrock import operands, valley
+
+SIZES = (10, 100, 1_000)
+
+
+def build(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX."""
+    return library.hessian(valley)
+
+
+def build_torch(torch: Any) -> Callable[..., Any]:
+    """Ask PyTorch."""
+    return torch.func.hessian(valley)
+
+
+def by_hand(x: np.ndarray) -> np.ndarray:
+    """Fill in the three diagonals, written on paper."""
+    hessian = np.zeros((x.size, x.size))
+    diagonal = np.einsum("ii->i", hessian)
+    diagonal[1:] = 200.0
+    diagonal[:-1] += 1200.0 * x[:-1] ** 2 - 400.0 * x[1:] + 2.0
+    above, below = np.einsum("ii->i", hessian[:-1, 1:]), np.einsum("ii->i", hessian[1:, :-1])
+    above[:] = below[:] = -400.0 * x[:-1]
+    return hessian
+
+
+WORKLOAD = Workload(
+    name="rosenbrock_hessian",
+    title="Rosenbrock's function, dense Hessian",
+    sizes=SIZES,
+    contenders=(
+        *idioms.both(build, operands),
+        Contender("NumPy, by hand", idioms.numpy(by_hand, operands)),
+        Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
+    ),
+    expected=lambda size: by_hand(*operands(size)),
+    promises=idioms.ahead(("JAX", "torch eager"), SIZES),
+    relative_tolerance=1e-10,
+    absolute_tolerance=1e-9,
+)
