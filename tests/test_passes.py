@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import gradxform as gx
 from gradxform import linear as lin
 from gradxform import primitives as p
 from gradxform.core import Builder, run
@@ -416,22 +415,3 @@ def test_random_gradients_keep_their_values(function):
     x, y = generator.uniform(-0.5, 0.5, (3, 3)), generator.uniform(-0.5, 0.5, (3, 3))
     scalar = trace(lambda a, b: lin.reduce_sum(p.tanh(function(a, b)[-1]), (0, 1)), x, y)
     agree(gradient(scalar), [x, y])
-
-
-@pytest.mark.parametrize("index", [np.s_[1:3], np.s_[:, ::2], np.s_[1:4:2, 3:], np.s_[2, 1:]], ids=str)
-def test_a_part_of_a_product_is_the_product_of_parts(index):
-    generator = np.random.default_rng(0)
-    x, y = generator.normal(size=(5, 7)), generator.normal(size=(7, 6))
-    program = optimise(gx.make_ir(lambda x, y: (x @ y)[index])(x, y), ROSTER)
-    names = [equation.operation.name for equation in program.equations]
-    assert names.index("slice") < names.index("dot_general")
-    np.testing.assert_allclose(run(program, [x, y])[0], (x @ y)[index], rtol=1e-13)
-
-
-def test_a_product_that_is_wanted_whole_is_not_computed_again_in_part():
-    def both(x):
-        product = x @ x
-        return product[1:], product
-
-    program = optimise(gx.make_ir(both)(np.ones((4, 4))), ROSTER)
-    assert sum(equation.operation.name == "dot_general" for equation in program.equations) == 1

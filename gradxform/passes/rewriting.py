@@ -6,7 +6,6 @@ atom that stands for its result, emitting new equations as it needs; or with Non
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,7 +52,7 @@ def fold(operation: Primitive, inputs: Sequence[Atom], params: Params, result: A
 class Rewriter:
     """The program being written."""
 
-    __slots__ = ("defined", "environment", "equations", "rules", "source", "uses", "vocabulary")
+    __slots__ = ("defined", "environment", "equations", "rules", "source", "vocabulary")
 
     def __init__(self, vocabulary: Vocabulary, rules: Mapping[str, Rule]) -> None:
         self.vocabulary = vocabulary
@@ -62,11 +61,6 @@ class Rewriter:
         self.defined: dict[Atom, Equation] = {}
         self.environment: dict[Atom, Atom] = {}
         self.source: Source | None = None
-        self.uses: Counter[Atom] = Counter()
-
-    def used_once(self, atom: Atom) -> bool:
-        """Whether the program as it was given reads ``atom`` in one place only."""
-        return self.uses[atom] == 1
 
     def definition(self, atom: Atom, name: str) -> Equation | None:
         """The equation that defines ``atom`` if it applies the operation ``name``."""
@@ -126,9 +120,6 @@ class Rewriter:
     def run(self, program: Program) -> Program:
         """``program`` rewritten; the same object if no rule applied."""
         environment, defined, equations = self.environment, self.defined, self.equations
-        for equation in program.equations:
-            self.uses.update(equation.inputs)
-        self.uses.update(program.outputs)
         changed = False
         for equation in program.equations:
             inputs = equation.inputs

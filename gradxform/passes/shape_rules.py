@@ -140,33 +140,7 @@ def _slice_of_concatenate(
     return None
 
 
-def _slice_of_product(
-    rewriter: Rewriter, inner: Any, start: Any, limit: Any, strides: Any, result: ArrayType
-) -> Atom | None:
-    """A part of a product is the product of parts; only where nothing else wants the whole."""
-    if not rewriter.used_once(inner.outputs[0]):
-        return None
-    batch, contracting = (dict(inner.params)[name] for name in ("batch", "contracting"))
-    taken: list[dict[int, int]] = []
-    position = len(batch[0])
-    for operand, own_batch, own_contracting in zip(inner.inputs, batch, contracting, strict=True):
-        places = {axis: place for place, axis in enumerate(own_batch)}
-        for axis in range(operand.type.rank):
-            if axis not in own_batch and axis not in own_contracting:
-                places[axis] = position
-                position += 1
-        taken.append(places)
-    parts = []
-    for operand, places in zip(inner.inputs, taken, strict=True):
-        extents = operand.type.shape
-        parts.append(rewriter.emit(
-            "slice", operand, start=tuple(start[places[a]] if a in places else 0 for a in range(len(extents))),
-            limit=tuple(limit[places[a]] if a in places else n for a, n in enumerate(extents)),
-            strides=tuple(strides[places[a]] if a in places else 1 for a in range(len(extents)))))
-    return rewriter.emit("dot_general", *parts, batch=batch, contracting=contracting)
-
-
-_SLICED = {"dot_general": _slice_of_product, "slice": _slice_of_slice, "broadcast": _slice_of_broadcast, "pad": _slice_of_pad,
+_SLICED = {"slice": _slice_of_slice, "broadcast": _slice_of_broadcast, "pad": _slice_of_pad,
            "concatenate": _slice_of_concatenate}
 
 

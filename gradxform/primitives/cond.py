@@ -24,8 +24,8 @@ from gradxform.loopir.lowering import Branch, Operand
 from gradxform.primitives.arithmetic import clamp
 from gradxform.primitives.guarding import guard_indices
 from gradxform.primitives.logic import equal
+from gradxform.primitives.loop_rules import check_types, choose, lanes_type, linearized, over_lanes, present
 from gradxform.primitives.residuals import Plan, Role, plan, without_dead
-from gradxform.primitives.scan import check_types, choose, lanes_type, linearized, over_lanes, present
 from gradxform.transforms import Split
 from gradxform.transforms.batching import record_batched
 from gradxform.transforms.transposition import backward

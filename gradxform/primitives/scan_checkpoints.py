@@ -37,8 +37,9 @@ from gradxform.primitives.constant import constant_array
 from gradxform.primitives.custom import Backward, Results, custom_linear
 from gradxform.primitives.indexing import gather, scatter
 from gradxform.primitives.logic import convert, less
+from gradxform.primitives.loop_rules import linearized, present, reached_carries, stacked
 from gradxform.primitives.residuals import without_dead
-from gradxform.primitives.scan import linearized, present, reached_carries, scan, stacked
+from gradxform.primitives.scan import scan
 from gradxform.primitives.shape import concatenate, iota, reshape, slice_along
 from gradxform.primitives.while_loop import while_loop
 from gradxform.transforms import backward

@@ -23,19 +23,19 @@ from gradxform.linear import add, instantiate, zeros
 from gradxform.loopir.lowering import Operand, While
 from gradxform.primitives.guarding import guard_indices
 from gradxform.primitives.logic import convert, logical_and
-from gradxform.primitives.reductions import reduce_or
-from gradxform.primitives.scan import (
+from gradxform.primitives.loop_rules import (
     batched_body,
     check_types,
     choose,
     lanes_type,
-    linear_loop,
     linearized_body,
     over_lanes,
     present,
     stack_rows,
     stacked,
 )
+from gradxform.primitives.reductions import reduce_or
+from gradxform.primitives.scan import linear_loop
 from gradxform.transforms import batch as batch_program
 from gradxform.transforms.batching import record_batched
 
