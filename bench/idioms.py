@@ -27,6 +27,15 @@ def calling(function: Callable[..., Any], arguments: tuple[Any, ...], wait: Call
     return Call(f"ready({statement})", {"f": function, "ready": wait, **names})
 
 
+def converted(value: Any, convert: Callable[[Any], Any]) -> Any:
+    """Convert the arrays in nested dicts, lists and tuples."""
+    if isinstance(value, dict):
+        return {key: converted(item, convert) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(converted(item, convert) for item in value)
+    return convert(value)
+
+
 def gradxform(build: Build, operands: Operands) -> Prepare:
     """gradxform, from NumPy arrays to NumPy arrays."""
 
@@ -58,8 +67,7 @@ def torch(build: Callable[[Any], Callable[..., Any]], operands: Operands) -> Pre
         import torch
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        arguments = torch.utils._pytree.tree_map(torch.tensor, operands(size))
-        return calling(build(torch), arguments)
+        return calling(build(torch), converted(operands(size), torch.tensor))
 
     return prepare
 
