@@ -63,11 +63,12 @@ def cell_address() -> int:
     return ctypes.addressof(_cell)
 
 
-def _release() -> None:
+def release() -> None:
+    """Give back the block that is kept."""
     block, _cell.value = _cell.value, None
     free = ctypes.pythonapi.PyMem_RawFree
     free.restype, free.argtypes = None, [ctypes.c_void_p]
     free(block)
 
 
-memory_cache.register(lambda: 0, _release)
+memory_cache.register(lambda: 0, release)
