@@ -181,7 +181,7 @@ def plot(
     right.set_xlabel("steps")
     right.set_ylabel("seconds")
     right.set_title("time of value and gradient", fontsize=10)
-    left.legend(fontsize=8)
+    right.legend(fontsize=8)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 

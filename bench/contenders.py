@@ -117,17 +117,22 @@ def contenders(
     torch: Builder | None = None,
     torch_compiled: Builder | None = None,
     numpy: Callable[..., Any] | None = None,
+    by_hand: Callable[..., Any] | None = None,
     native: Callable[[int], Call] | None = None,
     native_same: Callable[[int], Call] | None = None,
     loop: bool = False,
 ) -> tuple[Contender, ...]:
-    """List who does a workload, under the names that `promises` knows; with a `loop`, JAX once more with its flag."""
+    """List who does a workload, under the names that `promises` knows; with a `loop`, JAX once more with its flag.
+
+    `numpy` computes what the others do; `by_hand` is NumPy with derivatives from paper, which nothing is promised about.
+    """
     compiler = ("torch", "$g++")
     listed = [
         Contender("gradxform", with_gradxform(gradxform, operands), ("gradxform",)),
         native and Contender("C++", native, ("$g++",)),
         native_same and Contender("C++, same array", native_same, ("$g++",)),
         numpy and Contender("NumPy", with_numpy(numpy, operands)),
+        by_hand and Contender("NumPy, by hand", with_numpy(by_hand, operands)),
         Contender("JAX", with_jax(jax, operands), ("jax",)),
         Contender("JAX, folding", with_folding(with_jax(jax, operands)), ("jax",)) if loop else None,
         torch and Contender("torch eager", with_torch(torch, operands), ("torch",)),

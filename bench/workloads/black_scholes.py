@@ -131,7 +131,7 @@ LISTED = contenders(
     jax=with_jax,
     torch=with_torch,
     torch_compiled=with_torch_transforms,
-    numpy=by_hand,
+    by_hand=by_hand,
 )
 WORKLOAD = Workload(
     name="black_scholes",

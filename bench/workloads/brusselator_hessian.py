@@ -21,8 +21,9 @@ def build(library: Any, numpy: Any) -> Callable[..., Any]:
 
 
 def build_torch(torch: Any) -> Callable[..., Any]:
-    """Ask PyTorch."""
-    return torch.func.hessian(distance(InTorch(torch)))
+    """Ask PyTorch, whose vectorised function is its fastest."""
+    objective = distance(InTorch(torch))
+    return lambda x: torch.autograd.functional.hessian(objective, x, vectorize=True)
 
 
 def by_columns(size: int) -> np.ndarray:

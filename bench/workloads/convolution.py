@@ -2,7 +2,7 @@
 
 In NumPy's terms a convolution is a product of the kernel with shifted slices. There are two ways to say so: nine
 products that are added, one per offset, or one product with the nine slices side by side. gradxform and JAX do both, JAX
-and PyTorch also use their own convolutions, each in the layout that it documents as the fast one or takes by default.
+and PyTorch also use their own convolutions: JAX with channels last, PyTorch with channels first.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def workload(name: str, axis: int) -> Workload:
         jax=lambda: with_jax(axis),
         torch=lambda: with_torch(axis),
         torch_compiled=lambda: with_torch_transforms(axis),
-        numpy=functools.partial(by_hand, axis),
+        by_hand=functools.partial(by_hand, axis),
     )
     return Workload(
         name=f"logsumexp.{name}",

@@ -169,7 +169,8 @@ def workload(name: str, gradient: bool) -> Workload:
         jax=lambda: with_jax(name, gradient),
         torch=lambda: with_torch(name, gradient),
         torch_compiled=lambda: with_torch_transforms(name, gradient),
-        numpy=expected,
+        numpy=None if gradient else expected,
+        by_hand=expected if gradient else None,
         native=native(name, gradient),
         native_same=native(name, gradient, same=True),
     )

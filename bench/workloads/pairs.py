@@ -106,7 +106,7 @@ def workload(kind: str) -> Workload:
         jax=lambda: with_jax(kind),
         torch=lambda: with_torch(kind),
         torch_compiled=lambda: with_torch_transforms(kind),
-        numpy=functools.partial(by_hand, kind),
+        by_hand=functools.partial(by_hand, kind),
         native=with_native(
             kind,
             kind,

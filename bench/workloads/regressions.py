@@ -168,7 +168,7 @@ def native(kind: str, order: str) -> Callable[[int], Call] | None:
         "logistic",
         f"logistic_{order}",
         functools.partial(operands, kind, order),
-        lambda size: (size, FEATURES),
+        lambda size: (size,),
         lambda size: ((), (FEATURES,)) if order == "gradient" else ((FEATURES,),),
     )
 
@@ -184,7 +184,7 @@ def workload(kind: str, order: str) -> Workload:
         torch=lambda: with_torch(kind, order),
         # torch's compiler does not take the transforms of a whole Hessian.
         torch_compiled=None if order == "hessian" else lambda: with_torch_transforms(kind, order),
-        numpy=expected,
+        by_hand=expected,
         native=native(kind, order),
     )
     _, features, classes = extents(kind, order, SIZES[0])

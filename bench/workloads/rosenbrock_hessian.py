@@ -20,8 +20,8 @@ def build(library: Any, numpy: Any) -> Callable[..., Any]:
 
 
 def build_torch(torch: Any) -> Callable[..., Any]:
-    """Ask PyTorch."""
-    return torch.func.hessian(valley)
+    """Ask PyTorch, whose vectorised function is its fastest."""
+    return lambda x: torch.autograd.functional.hessian(valley, x, vectorize=True)
 
 
 def by_hand(x: np.ndarray) -> np.ndarray:

@@ -27,9 +27,20 @@ def build(library: Any, numpy: Any) -> Callable[..., Any]:
     return lambda x, v: library.jvp(library.grad(valley), (x,), (v,))[1]
 
 
+def in_torch(torch: Any, objective: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Go back over a way back: in PyTorch several times as fast as forward over reverse, above all for few variables."""
+
+    def call(x: Any, v: Any) -> Any:
+        leaf = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(objective(leaf), leaf, create_graph=True)
+        return torch.autograd.grad(gradient, leaf, v)[0]
+
+    return call
+
+
 def build_torch(torch: Any) -> Callable[..., Any]:
-    """Go forward over reverse in PyTorch; its way back over a way back is no faster here."""
-    return lambda x, v: torch.func.jvp(torch.func.grad(valley), (x,), (v,))[1]
+    """Ask PyTorch."""
+    return in_torch(torch, valley)
 
 
 def by_hand(x: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -30,13 +30,13 @@ def build(library: Any, numpy: Any) -> Callable[..., Any]:
 
 
 def build_forward(library: Any, numpy: Any) -> Callable[..., Any]:
-    """Ask for forward over forward, which suits JAX better when there are few variables."""
+    """Ask for forward over forward, which is faster in both at many points."""
     return library.vmap(library.jacfwd(library.jacfwd(energy(numpy))))
 
 
 def build_torch(torch: Any) -> Callable[..., Any]:
-    """Ask PyTorch."""
-    return torch.func.vmap(torch.func.hessian(energy(torch)))
+    """Ask PyTorch for reverse over reverse, which is its fastest."""
+    return torch.func.vmap(torch.func.jacrev(torch.func.jacrev(energy(torch))))
 
 
 def gradient(x: np.ndarray) -> np.ndarray:

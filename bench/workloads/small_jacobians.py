@@ -46,6 +46,16 @@ def build(library: Any, numpy: Any) -> Callable[..., Any]:
     return library.vmap(library.jacfwd(reach(numpy)))
 
 
+def build_reverse(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask for reverse mode: as many columns as rows, so either may be the faster."""
+    return library.vmap(library.jacrev(reach(numpy)))
+
+
+def build_torch_reverse(torch: Any) -> Callable[..., Any]:
+    """Ask PyTorch, reverse mode."""
+    return torch.func.vmap(torch.func.jacrev(reach(torch)))
+
+
 def build_torch(torch: Any) -> Callable[..., Any]:
     """Ask PyTorch, forward mode."""
     return torch.func.vmap(torch.func.jacfwd(reach(torch)))
@@ -65,9 +75,12 @@ WORKLOAD = Workload(
     sizes=SIZES,
     contenders=(
         *idioms.both(build, operands),
+        Contender("gradxform, reverse", idioms.gradxform(build_reverse, operands), ("gradxform",)),
+        Contender("JAX, reverse", idioms.jax(build_reverse, operands), ("jax",)),
         Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
+        Contender("torch eager, reverse", idioms.torch(build_torch_reverse, operands), ("torch",)),
     ),
     expected=expected,
-    promises=idioms.ahead(("JAX", "torch eager"), SIZES),
+    promises=idioms.ahead(("JAX", "JAX, reverse", "torch eager", "torch eager, reverse"), SIZES),
     relative_tolerance=1e-10,
 )
