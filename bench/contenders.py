@@ -136,8 +136,7 @@ def contenders(
         Contender("JAX", with_jax(jax, operands), ("jax",)),
         Contender("JAX, folding", with_folding(with_jax(jax, operands)), ("jax",)) if loop else None,
         torch and Contender("torch eager", with_torch(torch, operands), ("torch",)),
-        torch_compiled
-        and Contender("torch compiled", with_torch(torch_compiled, operands, compiled=True), compiler),
+        torch_compiled and Contender("torch compiled", with_torch(torch_compiled, operands, compiled=True), compiler),
     ]
     return tuple(contender for contender in listed if contender)
 

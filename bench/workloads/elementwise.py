@@ -127,6 +127,11 @@ def promises(size: int) -> tuple[Promise, ...]:
             lambda m: m.ratio("JAX, its own arrays", "gradxform", size),
             at_least=4,
         ),
+        Promise(
+            f"torch compiled / gradxform, {size:,}",
+            lambda m: m.ratio("torch compiled", "gradxform", size),
+            at_least=1,
+        ),
     )
 
 

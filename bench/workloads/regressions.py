@@ -117,7 +117,7 @@ def with_torch_transforms(kind: str, order: str) -> Callable[..., Any]:
     def product(w: Any, x: Any, y: Any, direction: Any) -> Any:
         return torch.func.grad(lambda w: (torch.func.grad(loss)(w, x, y) * direction).sum())(w)
 
-    return {"gradient": gradient, "product": product}[order]
+    return {"gradient": gradient, "product": product, "hessian": torch.func.hessian(loss)}[order]
 
 
 def by_hand(kind: str, order: str, *given: np.ndarray) -> Any:
@@ -182,8 +182,7 @@ def workload(kind: str, order: str) -> Workload:
         gradxform=lambda: with_gradxform(kind, order),
         jax=lambda: with_jax(kind, order),
         torch=lambda: with_torch(kind, order),
-        # torch's compiler does not take the transforms of a whole Hessian.
-        torch_compiled=None if order == "hessian" else lambda: with_torch_transforms(kind, order),
+        torch_compiled=lambda: with_torch_transforms(kind, order),
         by_hand=expected,
         native=native(kind, order),
     )
