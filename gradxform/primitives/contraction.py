@@ -73,11 +73,14 @@ def _cotangent(ct: Any, other: Any, rank: int, side: int, batch: Pairs, contract
     first = batch_count + (len(my_free) if side == 0 else 0)
     ct_axes = tuple(range(first, first + len(their_free)))
     ct_batch = tuple(range(batch_count))
-    found = dot_general(ct, other, (ct_axes, their_free), (ct_batch, batch[theirs]))
-    # In found: batch, my free axes, their contracting axes in their order.
     partner = dict(zip(contracting[theirs], contracting[mine], strict=True))
-    axes = (*batch[mine], *my_free, *(partner[a] for a in sorted(contracting[theirs])))
-    return transpose(found, inverse_permutation(axes))
+    summed = tuple([partner[a] for a in sorted(contracting[theirs])])
+    if sorted(axes := (*batch[mine], *summed, *my_free)) == list(axes):
+        # The weights' cotangent x.T @ ct comes out as it is wanted.
+        return dot_general(other, ct, (their_free, ct_axes), (batch[theirs], ct_batch))
+    # In found: batch, my free axes, their contracting axes in their order.
+    found = dot_general(ct, other, (ct_axes, their_free), (ct_batch, batch[theirs]))
+    return transpose(found, inverse_permutation((*batch[mine], *my_free, *summed)))
 
 
 def _transpose(ct: Any, operands: Sequence[Any], *, batch: Pairs, contracting: Pairs) -> tuple[Any, Any]:
