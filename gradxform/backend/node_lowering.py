@@ -77,6 +77,7 @@ class Lowering:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.nodes: list[Node] = []
+        self.outermost = self.nodes
         self.readers: dict[Var, Callable[[Index], Expression]] = {}
         self.stored: dict[Var, Node] = {}
         # Values that lie in memory as a whole, with no node: inputs, and what enclosing loops carry.
@@ -250,6 +251,16 @@ class Lowering:
             yield self.nodes
         finally:
             self.nodes, self.block, self.last_effect = outer, outer_block, outer_effect
+
+    @contextmanager
+    def outermost_block(self) -> Iterator[None]:
+        """Within this context nodes are added in front of all loops that are being lowered."""
+        here = self.nodes, self.block
+        self.nodes, self.block = self.outermost, 0
+        try:
+            yield
+        finally:
+            self.nodes, self.block = here
 
     def settle(self, needed: Iterable[Var], homes: Mapping[Var, Var] | None = None) -> None:
         """Decide for the block which nodes take over memory; the others get a copy of the value that they update.
@@ -434,7 +445,17 @@ class Lowering:
                 extents = [prod(shape[a] for a in group) for group in (rows, columns)]
                 if None not in groups and _is_matrix(groups[1] or 0, groups[2] or 0, *extents):
                     b, r, k = (g or 0 for g in groups)
-                    return Side(value.buffer, offset, b, r, k)
+                    if not (self.block and k not in (0, 1) and self.block_of.get(value.buffer, 0) == 0
+                            and known(offset) is not None):
+                        return Side(value.buffer, offset, b, r, k)
+                    # A matrix that a loop reads transposed in each iteration is transposed once, in front of it.
+                    with self.outermost_block():
+                        return self.packed(operand, batch, rows, columns)
+        return self.packed(operand, batch, rows, columns)
+
+    def packed(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Side:
+        """A contiguous copy of an operand of a product."""
+        shape = operand.type.shape
         order = [*batch, *rows, *columns]
         copy = Var(ArrayType(operand.type.dtype, tuple(shape[a] for a in order)))
         axes = self.axes_for(copy.type.shape)

@@ -87,8 +87,14 @@ sub_p = binary("sub", sub, evaluate=np.subtract, tangents=(lambda t, x, y, z: t,
                    linear_operand(neg(ct), operands[1]) if is_linear(operands[1]) else None))
 mul_p = binary("mul", mul, evaluate=np.multiply, tangents=(lambda t, x, y, z: mul(t, y), lambda t, x, y, z: mul(t, x)),
                kinds=ANY, transpose=_mul_transpose)
+def _divisor_tangent(t: Any, x: Any, y: Any, z: Any) -> Any:
+    """-t x / y^2, where z = x / y; that is -t z^2 for x = 1, without a division."""
+    one = isinstance(x, (float, np.floating)) and x == 1
+    return mul(t, neg(square(z) if one else div(z, y)))
+
+
 div_p = binary("div", div, evaluate=np.divide,
-               tangents=(lambda t, x, y, z: div(t, y), lambda t, x, y, z: mul(t, neg(div(z, y)))),
+               tangents=(lambda t, x, y, z: div(t, y), _divisor_tangent),
                transpose=_div_transpose)
 square_p = unary("square", square, evaluate=np.square, tangent=lambda t, x, y: mul(t, mul(x, constant(2, x))),
                  kinds=NUMBERS)
