@@ -23,7 +23,9 @@ from gradxform.loopir.expression import (
     index_add,
     index_mul,
     integer,
+    loads,
     substitute,
+    symbols,
 )
 from gradxform.loopir.loops import Accumulate, Buffer, For, Let, Statement, Store, bodies, operands, with_bodies, with_operands
 
@@ -74,10 +76,10 @@ class Blocks:
         for symbol in crossing:
             by_dtype.setdefault(symbol.dtype, []).append(symbol)
         homes: dict[Symbol, tuple[Buffer, int]] = {}
-        for dtype, symbols in by_dtype.items():
-            buffer = Buffer(f"cross.{self.number()}", dtype, (len(symbols), *lanes), "local")
+        for dtype, crossed in by_dtype.items():
+            buffer = Buffer(f"cross.{self.number()}", dtype, (len(crossed), *lanes), "local")
             self.buffers.append(buffer)
-            homes.update({symbol: (buffer, slot) for slot, symbol in enumerate(symbols)})
+            homes.update({symbol: (buffer, slot) for slot, symbol in enumerate(crossed)})
         return homes
 
     def per_lane(
@@ -107,14 +109,9 @@ class Blocks:
 
 def loads_of(statement: Statement) -> Iterator[tuple[Buffer, tuple[Expression, ...]]]:
     """Buffer and index of each load of a statement."""
-    stack = list(operands(statement))
-    while stack:
-        part = stack.pop()
-        if isinstance(part, Load):
-            yield part.buffer, part.index
-            stack.extend(part.index)
-        elif isinstance(part, Apply):
-            stack.extend(part.operands)
+    for operand in operands(statement):
+        for load in loads(operand):
+            yield load.buffer, load.index
 
 
 def crossing_symbols(groups: Sequence[Sequence[Statement]]) -> list[Symbol]:
@@ -122,22 +119,10 @@ def crossing_symbols(groups: Sequence[Sequence[Statement]]) -> list[Symbol]:
     defined: dict[Symbol, int] = {}
     found: dict[Symbol, None] = {}
 
-    def visit(expression: Expression, position: int) -> None:
-        stack = [expression]
-        while stack:
-            part = stack.pop()
-            if isinstance(part, Symbol):
-                if defined.get(part, position) != position:
-                    found[part] = None
-            elif isinstance(part, Load):
-                stack.extend(part.index)
-            elif isinstance(part, Apply):
-                stack.extend(part.operands)
-
     def walk(statements: Sequence[Statement], position: int, outermost: bool) -> None:
         for statement in statements:
-            for part in operands(statement):
-                visit(part, position)
+            for operand in operands(statement):
+                found.update(dict.fromkeys(s for s in symbols(operand) if defined.get(s, position) != position))
             if isinstance(statement, Let) and outermost:
                 defined[statement.symbol] = position
             for body in bodies(statement):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradxform.loopir.expression import Apply, Expression, Load, Symbol
+from gradxform.loopir.expression import Symbol, loads, symbols
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
@@ -52,14 +52,8 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
     """The buffers that statements read or write, in order of first use."""
     found: dict[Buffer, None] = {}
     for statement in statements:
-        stack = list(reversed(operands(statement)))
-        while stack:
-            top = stack.pop()
-            if isinstance(top, Load):
-                found[top.buffer] = None
-                stack.extend(top.index)
-            elif isinstance(top, Apply):
-                stack.extend(top.operands)
+        for operand in operands(statement):
+            found.update(dict.fromkeys(load.buffer for load in loads(operand)))
         if isinstance(statement, (Store, Accumulate, Reserve)):
             found[statement.buffer] = None
         elif isinstance(statement, Multiply):
@@ -78,24 +72,12 @@ def free_symbols(statements: Sequence[Statement]) -> dict[Symbol, None]:
     bound: dict[Symbol, None] = {}
     found: dict[Symbol, None] = {}
 
-    def expression(part: Expression) -> None:
-        stack = [part]
-        while stack:
-            top = stack.pop()
-            if isinstance(top, Symbol):
-                if top not in bound:
-                    found[top] = None
-            elif isinstance(top, Load):
-                stack.extend(top.index)
-            elif isinstance(top, Apply):
-                stack.extend(top.operands)
-
     def walk(inner: Sequence[Statement]) -> None:
         for statement in inner:
             if isinstance(statement, While):  # its condition sees what its head binds
                 walk(statement.head)
-            for part in operands(statement):
-                expression(part)
+            for operand in operands(statement):
+                found.update(dict.fromkeys(symbol for symbol in symbols(operand) if symbol not in bound))
             if isinstance(statement, (Let, For)):
                 bound[statement.symbol] = None
             for body in bodies(statement):

@@ -41,6 +41,7 @@ from gradxform.loopir.expression import (
     known,
     loads,
     normal,
+    parts,
     substitute,
     symbols,
 )
@@ -519,14 +520,7 @@ def _is_matrix(row: int, column: int, rows: int, columns: int) -> bool:
 
 
 def _has_check(expression: Expression) -> bool:
-    stack = [expression]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, Apply):
-            if part.operation == "checked_index":
-                return True
-            stack.extend(part.operands)
-    return False
+    return any(isinstance(part, Apply) and part.operation == "checked_index" for part in parts(expression))
 
 
 def lower_program(program: Program) -> NodeGraph:

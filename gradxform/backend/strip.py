@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from gradxform.backend.blocks import Blocks, loads_of
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
-from gradxform.loopir.expression import Apply, Expression, Symbol, symbols
+from gradxform.loopir.expression import Apply, Symbol, parts, symbols
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
@@ -102,14 +102,8 @@ def _groups(statements: Sequence[Statement]) -> list[list[Statement]]:
 
 
 def _calls(statement: Statement) -> bool:
-    stack: list[Expression] = list(operands(statement))
-    while stack:
-        part = stack.pop()
-        if isinstance(part, Apply):
-            if part.operation in ELEMENTARY_OPERATIONS:
-                return True
-            stack.extend(part.operands)
-    return False
+    return any(isinstance(part, Apply) and part.operation in ELEMENTARY_OPERATIONS
+               for operand in operands(statement) for part in parts(operand))
 
 
 def _bytes_read(loop: For) -> int:

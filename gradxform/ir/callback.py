@@ -13,7 +13,7 @@ from typing import Any
 
 from gradxform.dtypes import DType
 from gradxform.errors import NotDifferentiableError
-from gradxform.ir.program import Equation, Program
+from gradxform.ir.program import Equation, Program, programs_in
 
 #: Operations that are run for what they do, and not only for their results.
 EFFECTS = frozenset(("io_callback",))
@@ -55,6 +55,15 @@ def _inner_effect(value: Any) -> bool:
     if isinstance(value, Program):
         return any(map(has_effect, value.equations))
     return isinstance(value, tuple) and any(map(_inner_effect, value))
+
+
+def may_fail(equation: Equation) -> bool:
+    """Whether an equation can raise an error, or not come to an end, or has an effect."""
+    name = equation.operation.name
+    if name in ("while", "pure_callback") or dict(equation.params).get("mode") == "check" or has_effect(equation):
+        return True
+    return any(may_fail(inner) for _, value in equation.params for program in programs_in(value)
+               for inner in program.equations)
 
 
 def replayed(equations: Sequence[Equation]) -> tuple[Equation, ...]:

@@ -10,7 +10,7 @@ an untouched axis is that axis' Symbol itself, which is how the scheduler recogn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -299,30 +299,23 @@ def rebuild(expression: Apply, operands: tuple[Expression, ...]) -> Expression:
     return decided if decided is not None else Apply(operation, operands, expression.dtype)
 
 
-def loads(expression: Expression) -> list[Load]:
-    """All loads in ``expression``, those inside indices included."""
-    found: list[Load] = []
-    stack: list[Expression] = [expression]
+def parts(expression: Expression) -> Iterator[Expression]:
+    """``expression`` and all that is in it, the indices of loads included; what occurs twice comes twice."""
+    stack = [expression]
     while stack:
         part = stack.pop()
+        yield part
         if isinstance(part, Load):
-            found.append(part)
             stack.extend(part.index)
         elif isinstance(part, Apply):
             stack.extend(part.operands)
-    return found
+
+
+def loads(expression: Expression) -> list[Load]:
+    """All loads in ``expression``."""
+    return [part for part in parts(expression) if isinstance(part, Load)]
 
 
 def symbols(expression: Expression) -> list[Symbol]:
-    """All symbols in ``expression``, those inside the indices of loads included."""
-    found: list[Symbol] = []
-    stack: list[Expression] = [expression]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, Symbol):
-            found.append(part)
-        elif isinstance(part, Load):
-            stack.extend(part.index)
-        elif isinstance(part, Apply):
-            stack.extend(part.operands)
-    return found
+    """All symbols in ``expression``."""
+    return [part for part in parts(expression) if isinstance(part, Symbol)]

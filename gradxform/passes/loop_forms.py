@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gradxform.ir import Atom, Equation, Program, Var, programs_in
-from gradxform.ir.callback import has_effect
+from gradxform.ir.callback import has_effect, may_fail
 
 __all__ = ["Scan", "While", "branches_of", "has_effect", "may_fail", "programs_in", "renamed", "with_branches"]
 
@@ -140,12 +140,3 @@ def renamed(program: Program, environment: dict[Atom, Atom], inputs: Sequence[Va
             equation = replace(equation, inputs=operands)
         equations.append(equation)
     return Program(tuple(inputs), tuple(equations), tuple([environment.get(x, x) for x in program.outputs]), program.name)
-
-
-def may_fail(equation: Equation) -> bool:
-    """Whether an equation can raise an error, or not come to an end, or has an effect."""
-    name = equation.operation.name
-    if name in ("while", "pure_callback") or dict(equation.params).get("mode") == "check" or has_effect(equation):
-        return True
-    return any(may_fail(inner) for _, value in equation.params for program in programs_in(value)
-               for inner in program.equations)

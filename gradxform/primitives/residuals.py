@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
-from gradxform.ir import Atom, Equation, Program, Var, programs_in
-from gradxform.ir.callback import has_effect, replayed
+from gradxform.ir import Atom, Equation, Program, Var
+from gradxform.ir.callback import has_effect, may_fail, replayed
 
 #: Operations that read their operand under another index, and cost nothing.
 VIEWS = frozenset(("broadcast", "reshape", "reverse", "slice", "transpose"))
@@ -257,14 +257,6 @@ def _can_be_hoisted(equation: Equation, runs: bool) -> bool:
     if any(var.type.is_tape for var in equation.outputs) or has_effect(equation):
         return False
     return runs or not may_fail(equation)
-
-
-def may_fail(equation: Equation) -> bool:
-    """Whether an equation can raise an error or not come to an end."""
-    params = dict(equation.params)
-    if params.get("mode") == "check" or equation.operation.name in ("while", "pure_callback"):
-        return True
-    return any(may_fail(inner) for value in params.values() for program in programs_in(value) for inner in program.equations)
 
 
 def minimum_cut(
