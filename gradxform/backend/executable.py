@@ -39,7 +39,7 @@ class Executable:
 
 
 #: What the code of a traced program depends on: its text is the input of these, and of nothing above them.
-_GENERATING = ("backend", "backend/elementary", "loopir", "passes", "primitives")
+_GENERATING = ("backend", "backend/elementary", "ir", "loopir", "passes", "primitives")
 
 
 @cache
