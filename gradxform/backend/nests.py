@@ -110,6 +110,13 @@ def identity(operation: str, dtype: DType) -> Constant:
     return Constant(dtype.type(limits.min if lowest else limits.max), dtype)
 
 
+def _loops_over(symbols: Sequence[Symbol], statements: list[Statement]) -> list[Statement]:
+    """``statements`` for all values of ``symbols``, the last one innermost."""
+    for symbol in reversed(symbols):
+        statements = [For(symbol, ZERO, integer(symbol.extent), tuple(statements))]
+    return statements
+
+
 class Nests:
     """Builds the kernel of a node graph."""
 
@@ -163,10 +170,9 @@ class Nests:
         shape = tuple(node.axes[p].extent for p in positions)  # type: ignore[union-attr]
         return Storage(self.new_buffer("t", node.var.type.dtype, shape, depth), positions)
 
-    def allocate_whole(self, var: Var, depth: int) -> Storage:
+    def allocate_whole(self, stem: str, var: Var, depth: int) -> Storage:
         """Storage over all axes."""
-        buffer = self.new_buffer("t", var.type.dtype, var.type.shape, depth)
-        return Storage(buffer, tuple(range(var.type.rank)))
+        return Storage(self.new_buffer(stem, var.type.dtype, var.type.shape, depth), tuple(range(var.type.rank)))
 
     def new_buffer(self, stem: str, dtype: DType, shape: tuple[int, ...], depth: int) -> Buffer:
         tape = bool(shape) and shape[0] < 0
@@ -193,7 +199,7 @@ class Nests:
                 kept = node.kind == "product" or var in self.kept or node.stores(var)
                 if kept or in_place or (apart and (depth == 0 or not straight)):
                     whole = node.kind in ("loop", "choice", "call")
-                    self.storage[var] = self.allocate_whole(var, depth) if whole else self.allocate(node, depth)
+                    self.storage[var] = self.allocate_whole("t", var, depth) if whole else self.allocate(node, depth)
 
     # -------------------------------------------------------------------------------------------------- levels
 
@@ -309,10 +315,7 @@ class Nests:
             if isinstance(a, Symbol) and a not in self.bound:
                 symbols.append(axis(self.fresh("j"), a.extent))
                 full[p] = symbols[-1]
-        statements: list[Statement] = body(full)
-        for symbol in reversed(symbols):
-            statements = [For(symbol, ZERO, integer(symbol.extent), tuple(statements))]
-        return statements
+        return _loops_over(symbols, body(full))
 
     # ------------------------------------------------------------------------------------------------ statements
 
@@ -410,9 +413,7 @@ class Nests:
         statements: list[Statement] = [Store(storage.buffer, storage.index(full), self.place(value))]
         for symbol in loops:
             del self.bound[symbol]
-        for symbol in reversed(loops.values()):
-            statements = [For(symbol, ZERO, integer(symbol.extent), tuple(statements))]
-        return statements
+        return _loops_over(list(loops.values()), statements)
 
     def hand_out(self, result: Var, own: Storage) -> list[Statement]:
         """The small ``result`` of a loop or branch, computed in memory of its own, goes to where it is read."""
@@ -423,24 +424,14 @@ class Nests:
                 self.storage[result] = own
                 return []
             axes = tuple([axis(self.fresh("j"), n) if n != 1 else ZERO for n in result.type.shape])
-            buffer = own.buffer
-            # Loads of buffers, not of variables: these are the statement's own.
-            return self.over_symbols(axes, [Store(stored.buffer, stored.index(axes), Load(buffer, own.index(axes), dtype))])
+            copy = Store(stored.buffer, stored.index(axes), Load(own.buffer, own.index(axes), dtype))
+            return _loops_over([a for a in axes if isinstance(a, Symbol)], [copy])
         symbol = Symbol(self.fresh("v"), dtype)
         self.values[result] = symbol
         statements: list[Statement] = [Let(symbol, Load(own.buffer, (), dtype))]
         if stored is not None:
             statements.append(Store(stored.buffer, stored.index(()), symbol))
         return statements
-
-    def over_symbols(self, axes: Sequence[Expression], statements: list[Statement]) -> list[Statement]:
-        for symbol in reversed([a for a in axes if isinstance(a, Symbol)]):
-            statements = [For(symbol, ZERO, integer(symbol.extent), tuple(statements))]
-        return statements
-
-    def own_memory(self, stem: str, var: Var) -> Storage:
-        """Local memory for a small value."""
-        return Storage(self.new_buffer(stem, var.type.dtype, var.type.shape, 1), tuple(range(var.type.rank)))
 
     def repeat(self, node: Node, loop: Loop, depth: int) -> list[Statement]:
         """A loop: what it carries is set up, the body computes what follows, which is then handed on."""
@@ -449,7 +440,7 @@ class Nests:
             if carry.base is not None:
                 self.storage[carry.variable] = self.storage[carry.base]
             else:
-                own = self.own_memory("carry", carry.variable)
+                own = self.allocate_whole("carry", carry.variable, 1)
                 statements += self.assign(own, carry.axes, carry.start)
                 self.storage[carry.variable] = own
         outer_values = dict(self.values)
@@ -502,7 +493,7 @@ class Nests:
         own: dict[Var, Storage] = {}
         for var in node.results:
             if not node.stores(var):
-                own[var] = self.own_memory("chosen", var)
+                own[var] = self.allocate_whole("chosen", var, 1)
         index = Symbol(self.fresh("v"), int64)
         statements: list[Statement] = [Let(index, self.place(choice.index))]
         bodies: list[tuple[Statement, ...]] = []
@@ -517,8 +508,7 @@ class Nests:
             body = self.block(arm.body, depth + 1)
             for var, source, axes, value in zip(node.results, arm.sources, choice.axes, arm.values, strict=True):
                 target = own[var] if var in own else self.storage[var]
-                held_var = arm.held.get(var)
-                at_home = source if source is not None else held_var
+                at_home = source if source is not None else arm.held.get(var)
                 if at_home is not None and self.storage.get(at_home) is target:
                     continue
                 body += self.assign(target, axes, value)
