@@ -17,7 +17,8 @@ import numpy as np
 
 from gradxform.backend.liveness import lay_out
 from gradxform.backend.nodes import Choice, Loop, Node, NodeGraph, Product, PythonCall, Side
-from gradxform.backend.schedule import Group, partition
+from gradxform.backend.recompute import fixed_memory, prices
+from gradxform.backend.schedule import Group, Partition
 from gradxform.config import config
 from gradxform.dtypes import DType, bool_, int64
 from gradxform.ir import Var
@@ -135,19 +136,17 @@ class Nests:
         self.temporaries: list[Buffer] = []
         self.locals: list[Buffer] = []
         self.counter = 0
-        self.consumers: dict[Var, list[Node]] = {}
         # Values that must lie in memory even if only the scalars of their own group read them.
         self.kept: set[Var] = set()
-        self.find_consumers(graph.nodes)
+        self.keep_operands(graph.nodes)
+        self.memory = fixed_memory(graph.nodes, graph.outputs)
 
-    def find_consumers(self, nodes: Sequence[Node]) -> None:
+    def keep_operands(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
             if node.call is not None:
                 self.kept.update(x for x in node.call.operands if isinstance(x, Var))
-            for var in node.inputs:
-                self.consumers.setdefault(var, []).append(node)
             for block in node.blocks:
-                self.find_consumers(block)
+                self.keep_operands(block)
 
     # ------------------------------------------------------------------------------------------------- storage
 
@@ -180,10 +179,16 @@ class Nests:
         (self.locals if depth and not tape else self.temporaries).append(buffer)
         return buffer
 
-    def ensure_storage(self, nodes: Sequence[Node], groups: Sequence[Group], depth: int) -> None:
-        """Give storage to every value that is read in another group of this level."""
+    def groups(self, nodes: Sequence[Node], depth: int) -> list[Group]:
+        """Group the nodes of a level, and give storage to every value that is read in another group."""
+        repeatable = prices([node for node in nodes if node.var not in self.storage], self.bound, self.memory)
+        groups = Partition(nodes, self.bound, repeatable).groups
         group_of = {node: position for position, group in enumerate(groups) for node in group.members}
-        for node in nodes:
+        consumers: dict[Var, list[Node]] = {}
+        for node in group_of:
+            for var in node.inputs:
+                consumers.setdefault(var, []).append(node)
+        for node in group_of:
             bases = dict(node.bases)
             position = group_of[node]
             straight = groups[position].extent is None
@@ -193,13 +198,14 @@ class Nests:
                 if var in bases:
                     self.storage[var] = self.storage[bases[var]]
                     continue
-                readers = self.consumers.get(var, ())
-                apart = any(group_of.get(reader, position) != position for reader in readers)
+                readers = consumers.get(var, ())
+                apart = any(group_of[reader] != position for reader in readers)
                 in_place = any(base is var for reader in readers for _, base in reader.bases)
                 kept = node.kind == "product" or var in self.kept or node.stores(var)
                 if kept or in_place or (apart and (depth == 0 or not straight)):
                     whole = node.kind in ("loop", "choice", "call")
                     self.storage[var] = self.allocate_whole("t", var, depth) if whole else self.allocate(node, depth)
+        return groups
 
     # -------------------------------------------------------------------------------------------------- levels
 
@@ -212,10 +218,8 @@ class Nests:
 
     def block(self, nodes: Sequence[Node], depth: int) -> list[Statement]:
         """As `level`; scalars that ``nodes`` have computed remain known."""
-        groups = partition(nodes, self.bound)
-        self.ensure_storage(nodes, groups, depth)
         statements: list[Statement] = []
-        for group in groups:
+        for group in self.groups(nodes, depth):
             statements += self.straight(group, depth) if group.extent is None else self.loop(group, depth)
         return statements
 
@@ -504,7 +508,10 @@ class Nests:
             updates = {result for inner in arm.body for result, _ in inner.bases}
             for var, source in zip(node.results, arm.sources, strict=True):
                 if source is not None and source.type.shape and source not in self.storage and source not in updates:
-                    self.storage[source] = own[var] if var in own else self.storage[var]
+                    if var in arm.held:  # it may read, at other indices, what it would be stored over
+                        self.kept.add(source)
+                    else:
+                        self.storage[source] = own[var] if var in own else self.storage[var]
             body = self.block(arm.body, depth + 1)
             for var, source, axes, value in zip(node.results, arm.sources, choice.axes, arm.values, strict=True):
                 target = own[var] if var in own else self.storage[var]
@@ -526,10 +533,8 @@ class Nests:
 
     def build(self) -> Kernel:
         self.prepare_outputs()
-        groups = partition(self.graph.nodes, self.bound)
-        self.ensure_storage(self.graph.nodes, groups, 0)
         nests: list[Nest] = []
-        for group in groups:
+        for group in self.groups(self.graph.nodes, 0):
             work = sum(node.work for node in group.members)
             self.values = {}
             self.locals = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
 from gradxform.backend.instructions import cost
 from gradxform.ir import Callback, Var
-from gradxform.loopir.expression import ZERO, Apply, Expression, Index, Load, Symbol, loads
+from gradxform.loopir.expression import ZERO, Apply, Expression, Index, Load, Symbol, loads, substitute
 
 #: Values that loops carry, and that branches give, are computed in memory of their own up to this many elements.
 SMALL_ELEMENTS = 32
@@ -177,6 +178,13 @@ class Node:
     def reads_first(self) -> bool:
         """Whether all reads are done before anything is written: a scatter of one point."""
         return self.kind == "scatter" and not self.reduced
+
+    def rewrite(self, replaced: Mapping[int, Expression]) -> None:
+        """Put other expressions in place of parts, known by their id, of what a map, reduction or scatter computes."""
+        self.expression, *target = [substitute(part, lambda p: replaced.get(id(p))) for part in (self.expression, *self.target)]
+        self.target = tuple(target)
+        self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
+        self.cost = expression_cost(self.expression)
 
     def replace_base(self, number: int, result: Var, base: Var) -> None:
         """Take over the memory of another value."""

@@ -14,13 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from gradxform.backend.nodes import Node
+from gradxform.backend.recompute import Price
 from gradxform.ir import Var
-from gradxform.loopir.expression import Apply, Expression, Symbol, known
+from gradxform.loopir.expression import Apply, Expression, Load, Symbol, known, substitute
 
 #: Axes up to this extent are kept innermost, where they are unrolled.
 SMALL_EXTENT = 8
+#: Loops over this many elements stay in the first cache in whatever order.
+CACHED_ELEMENTS = 4096
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +38,11 @@ class Group:
     @property
     def ordered(self) -> bool:
         """Whether iterations must run in order."""
-        return any(n.kind == "scatter" or n.scan is self.assigned[n] for n in self.members) if self.extent else False
+        if self.extent is None:
+            return False
+        # Along an axis that is an index of its target a scatter writes to other elements in each iteration.
+        return any(n.scan is self.assigned[n] or (n.kind == "scatter" and self.assigned[n] not in n.target)
+                   for n in self.members)
 
     def add(self, node: Node, axis: Symbol | None) -> None:
         self.members.append(node)
@@ -42,88 +50,186 @@ class Group:
             self.assigned[node] = axis
 
 
-def partition(nodes: Sequence[Node], bound: Mapping[Symbol, Expression]) -> list[Group]:
-    """Group ``nodes`` (in dependence order) for one level; axes in ``bound`` are fixed by outer loops."""
-    groups: list[Group] = []
-    group_of: dict[Var, int] = {}
-    node_of = {var: node for node in nodes for var in node.results}
-    sharing: dict[tuple[Var, int], int] = {}
-    for node in nodes:
-        remaining = [a for a in node.loop_axes if a not in bound]
-        producers = {load.buffer: None for load in node.reads if load.buffer in group_of}
+class Partition:
+    """Groups nodes (given in dependence order) for one level; axes in ``bound`` are fixed by outer loops.
+
+    The nodes in ``repeatable`` are computed in each group that reads them: a copy with a variable of its own where the
+    reader's index is that of the loop, else within the reader's expression; where neither pays, they are nodes like any other.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], bound: Mapping[Symbol, Expression], repeatable: Mapping[Node, Price] | None = None
+    ) -> None:
+        self.bound = bound
+        self.repeatable = dict(repeatable or {})
+        self.groups: list[Group] = []
+        self.group_of: dict[Var, int] = {}
+        self.node_of = {var: node for node in nodes for var in node.results}
+        self.sharing: dict[tuple[Var, int], int] = {}
+        self.copies: dict[tuple[Node, int, Symbol | None], Node] = {}
+        self.leaves: dict[Node, list[Load]] = {}
+        for node in nodes:
+            if node not in self.repeatable:
+                self.place(node)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """What is in the groups, in order."""
+        return [node for group in self.groups for node in group.members]
+
+    # ----------------------------------------------------------------------------------- values computed anew
+
+    def inner(self, load: Load) -> Node | None:
+        """The node behind ``load`` if it is computed where it is read."""
+        node = self.node_of.get(load.buffer)
+        return node if node in self.repeatable else None
+
+    def reads(self, node: Node) -> list[Load]:
+        """What ``node`` reads, through what is computed anew."""
+        found: list[Load] = []
+        for load in node.reads:
+            inner = self.inner(load)
+            if inner is None:
+                found.append(load)
+                continue
+            if inner not in self.leaves:
+                self.leaves[inner] = self.reads(inner)
+            found += [part for leaf in self.leaves[inner] for part in (at(leaf, inner, load.index),) if isinstance(part, Load)]
+        return found
+
+    def unsuited(self, node: Node, axis: Symbol | None) -> Node | None:
+        """A node to be stored after all if ``node`` is in a loop over its ``axis``: computing it anew there costs too much."""
+        shifted: dict[Node, int] = {}
+        for load in node.reads:
+            inner = self.inner(load)
+            if inner is None:
+                continue
+            own = own_axis(load, inner, axis)
+            if own is None:
+                shifted[inner] = shifted.get(inner, 0) + 1
+            elif (found := self.unsuited(inner, own)) is not None:
+                return found
+        for inner, times in shifted.items():
+            price = self.repeatable[inner]
+            if times * price.arithmetic > price.budget or self.volume(node) > 2 * self.volume(inner):
+                return inner
+        return None
+
+    def volume(self, node: Node) -> int:
+        return prod(a.extent for a in node.loop_axes if a not in self.bound)
+
+    def copy(self, node: Node, position: int, axis: Symbol) -> Node:
+        """The copy of ``node`` in a group, whose loop is over its ``axis``."""
+        found = self.copies.get((node, position, axis))
+        if found is None:
+            fresh = {a: Symbol(a.name, a.dtype, a.extent) for a in node.axes if isinstance(a, Symbol) and a not in self.bound}
+            axes = tuple([fresh.get(a, a) if isinstance(a, Symbol) else a for a in node.axes])
+            found = Node(Var(node.var.type), "map", axes, at(node.expression, node, axes))
+            self.copies[node, position, axis] = self.node_of[found.var] = found
+            self.insert(found, position, fresh[axis])
+        return found
+
+    # ------------------------------------------------------------------------------------------------- placing
+
+    def place(self, node: Node) -> None:
+        """Put ``node`` into a group, with what it reads and is computed anew there."""
+        while True:
+            reads = self.reads(node)
+            position, axis = self.position(node, reads)
+            stored = self.unsuited(node, axis)
+            if stored is None:
+                break
+            del self.repeatable[stored]
+            self.leaves.clear()
+            self.place(stored)
+        if position == len(self.groups):
+            self.groups.append(Group(None if axis is None else axis.extent))
+        self.insert(node, position, axis)
+        if axis is not None:
+            for load in reads:
+                for place, part in enumerate(load.index):
+                    if part is axis:
+                        self.sharing[load.buffer, place] = position
+
+    def insert(self, node: Node, position: int, axis: Symbol | None) -> None:
+        """Add ``node`` to a group, behind copies of what it reads and is computed anew."""
+        while any(self.inner(load) is not None for load in node.reads):
+            # What is put within the expression may itself read values that are computed anew.
+            replaced: dict[int, Expression] = {}
+            for load in node.reads:
+                inner = self.inner(load)
+                if inner is not None:
+                    own = own_axis(load, inner, axis)
+                    replaced[id(load)] = at(inner.expression, inner, load.index) if own is None else Load(
+                        self.copy(inner, position, own).var, load.index, load.dtype)
+            node.rewrite(replaced)
+        self.groups[position].add(node, axis)
+        self.group_of.update(dict.fromkeys(node.results, position))
+
+    def position(self, node: Node, reads: Sequence[Load]) -> tuple[int, Symbol | None]:
+        """The group for ``node`` (one more than there are: a new one), and which of its axes the group's loop is over."""
+        remaining = [a for a in node.loop_axes if a not in self.bound]
+        group_of = self.group_of
+        producers = {load.buffer: None for load in reads if load.buffer in group_of}
         producers.update({var: None for var in (*node.after, *(base for _, base in node.bases)) if var in group_of})
         latest = max((group_of[var] for var in producers), default=-1)
         if not remaining:
-            position = _straight_position(groups, latest, node.apart)
-            groups[position].add(node, None)
-        else:
-            position, axis = _loop_position(node, remaining, groups, group_of, node_of, latest, sharing)
-            groups[position].add(node, axis)
-            for load in node.reads:
-                for place, part in enumerate(load.index):
-                    if part is axis:
-                        sharing[load.buffer, place] = position
-        group_of.update(dict.fromkeys(node.results, position))
-    return groups
+            return self.straight_position(latest, node.apart), None
+        return self.loop_position(node, reads, remaining, latest)
 
+    def straight_position(self, latest: int, apart: bool) -> int:
+        groups = self.groups
+        first = latest if latest >= 0 and groups[latest].extent is None and not apart else latest + 1
+        for position in range(first, len(groups)):
+            if groups[position].extent is None:
+                return position
+        return len(groups)
 
-def _straight_position(groups: list[Group], latest: int, apart: bool) -> int:
-    first = latest if latest >= 0 and groups[latest].extent is None and not apart else latest + 1
-    for position in range(first, len(groups)):
-        if groups[position].extent is None:
-            return position
-    groups.append(Group(None))
-    return len(groups) - 1
+    def loop_position(
+        self, node: Node, reads: Sequence[Load], remaining: Sequence[Symbol], latest: int
+    ) -> tuple[int, Symbol]:
+        groups = self.groups
+        candidates = remaining[:1] if node.kind == "scatter" else remaining
+        scores = strides(node, reads, candidates)
+        suited = [a for a in candidates if not _jumps(a, scores)]
+        if latest >= 0 and groups[latest].extent is not None:
+            for axis in suited:
+                if axis.extent == groups[latest].extent and self.pointwise(node, reads, axis, latest):
+                    return latest, axis
+        best = -1
+        chosen = None
+        for load in reads:
+            for place, part in enumerate(load.index):
+                if isinstance(part, Symbol) and part in suited:
+                    found = self.sharing.get((load.buffer, place), -1)
+                    if found > max(best, latest) and groups[found].extent == part.extent:
+                        best, chosen = found, part
+        if chosen is not None and node.kind != "scatter":
+            return best, chosen
+        axis = preferred_axis(candidates, scores)
+        # Beside an unrelated node of the same extent: what both give is likely to be read together.
+        last = len(groups) - 1
+        if last > latest and groups[last].extent == axis.extent and node.kind != "scatter" and not groups[last].ordered:
+            return last, axis
+        return len(groups), axis
 
-
-def _loop_position(
-    node: Node, remaining: Sequence[Symbol], groups: list[Group], group_of: Mapping[Var, int],
-    node_of: Mapping[Var, Node], latest: int, sharing: Mapping[tuple[Var, int], int],
-) -> tuple[int, Symbol]:
-    candidates = remaining[:1] if node.kind == "scatter" else remaining
-    if latest >= 0 and groups[latest].extent is not None:
-        for axis in candidates:
-            if axis.extent == groups[latest].extent and _pointwise(node, axis, latest, groups, group_of, node_of):
-                return latest, axis
-    best = -1
-    chosen = None
-    for load in node.reads:
-        for place, part in enumerate(load.index):
-            if isinstance(part, Symbol) and part in candidates:
-                found = sharing.get((load.buffer, place), -1)
-                if found > max(best, latest) and groups[found].extent == part.extent:
-                    best, chosen = found, part
-    if chosen is not None and node.kind != "scatter":
-        return best, chosen
-    axis = preferred_axis(node, candidates)
-    # Beside an unrelated node of the same extent: what both give is likely to be read together.
-    last = len(groups) - 1
-    if last > latest and groups[last].extent == axis.extent and node.kind != "scatter" and not groups[last].ordered:
-        return last, axis
-    groups.append(Group(axis.extent))
-    return len(groups) - 1, axis
-
-
-def _pointwise(
-    node: Node, axis: Symbol, position: int, groups: Sequence[Group], group_of: Mapping[Var, int],
-    node_of: Mapping[Var, Node],
-) -> bool:
-    """Whether ``node`` reads its producers in that group only at its own index along the shared axis."""
-    group = groups[position]
-    if any(group_of.get(base) == position for _, base in node.bases):
-        return False
-    if any(group_of.get(var) == position and not _before(node_of[var], node, axis, group) for var in node.after):
-        return False
-    for load in node.reads:
-        if group_of.get(load.buffer) != position:
-            continue
-        producer = node_of[load.buffer]
-        shared = group.assigned[producer]
-        if producer.kind in ("scatter", "product") or shared not in producer.axes:
+    def pointwise(self, node: Node, reads: Sequence[Load], axis: Symbol, position: int) -> bool:
+        """Whether ``node`` reads its producers in that group only at its own index along the shared axis."""
+        group, group_of, node_of = self.groups[position], self.group_of, self.node_of
+        if any(group_of.get(base) == position for _, base in node.bases):
             return False
-        if load.index[producer.axes.index(shared)] is not axis:
+        if any(group_of.get(var) == position and not _before(node_of[var], node, axis, group) for var in node.after):
             return False
-    return True
+        for load in reads:
+            if group_of.get(load.buffer) != position:
+                continue
+            producer = node_of[load.buffer]
+            shared = group.assigned[producer]
+            if producer.kind in ("scatter", "product") or shared not in producer.axes:
+                return False
+            if load.index[producer.axes.index(shared)] is not axis:
+                return False
+        return True
 
 
 def _before(reader: Node, node: Node, axis: Symbol, group: Group) -> bool:
@@ -135,12 +241,27 @@ def _before(reader: Node, node: Node, axis: Symbol, group: Group) -> bool:
     return all(load.index[place] is group.assigned[reader] for load in reader.reads if load.buffer in memory)
 
 
-def preferred_axis(node: Node, candidates: Sequence[Symbol]) -> Symbol:
-    """The axis to loop over first: the one with the largest strides, so that unit strides are innermost."""
-    if len(candidates) == 1:
-        return candidates[0]
+def own_axis(load: Load, node: Node, axis: Symbol | None) -> Symbol | None:
+    """The axis of ``node`` along which ``load`` reads it at ``axis``."""
+    for own, part in zip(node.axes, load.index, strict=True):
+        # An axis of another extent is read in part of the loop only: computed outside of a guard it would read too far.
+        if axis is not None and part is axis and isinstance(own, Symbol) and own.extent == axis.extent:
+            return own
+    return None
+
+
+def at(expression: Expression, node: Node, index: Sequence[Expression]) -> Expression:
+    """``expression``, over the axes of ``node``, at ``index``."""
+    place = {a: part for a, part in zip(node.axes, index, strict=True) if isinstance(a, Symbol)}
+    return substitute(expression, lambda part: place.get(part) if isinstance(part, Symbol) else None)
+
+
+def strides(node: Node, reads: Sequence[Load], candidates: Sequence[Symbol]) -> dict[Symbol, float]:
+    """How far apart in memory neighbours along each axis are, in elements, summed over what ``node`` reads and writes."""
     scores = dict.fromkeys(candidates, 0.0)
-    for load in node.reads:
+    if len(candidates) == 1:
+        return scores
+    for load in reads:
         step = 1
         for extent, part in zip(reversed(load.buffer.type.shape), reversed(load.index), strict=True):
             for symbol, factor in _symbols(part):
@@ -153,8 +274,20 @@ def preferred_axis(node: Node, candidates: Sequence[Symbol]) -> Symbol:
             if part in scores and node.kind != "scatter":
                 scores[part] += min(step, 512)
             step *= part.extent
+    return scores
+
+
+def preferred_axis(candidates: Sequence[Symbol], scores: Mapping[Symbol, float]) -> Symbol:
+    """The axis to loop over first: the one with the largest strides, so that unit strides are innermost."""
     large = [a for a in candidates if a.extent > SMALL_EXTENT] or list(candidates)
     return max(large, key=lambda a: scores[a])
+
+
+def _jumps(axis: Symbol, scores: Mapping[Symbol, float]) -> bool:
+    """Whether a loop over ``axis`` around the others jumps through memory: one of them has much larger strides."""
+    spread = prod(a.extent for a in scores)
+    return spread > CACHED_ELEMENTS and any(
+        other is not axis and other.extent > SMALL_EXTENT and scores[other] >= 16 * max(scores[axis], 1.0) for other in scores)
 
 
 def _symbols(expression: Expression, factor: int = 1) -> list[tuple[Symbol, int]]:

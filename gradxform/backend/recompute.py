@@ -1,0 +1,129 @@
+"""Which values are computed anew in each loop that reads them, instead of being stored by one and loaded by others.
+
+    c = x - mean ; v = sum c * c ; y = c / sqrt v
+    ->  for i: { v += (x[i] - mean)**2 } ; for i: { y[i] = (x[i] - mean) / sqrt v }
+
+A store and its loads cost what the memory costs that the value would take: cheap arithmetic on an array that has to be
+read anyway is done again even where the value would stay in the first cache, an exponential where it would leave the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from gradxform.backend.instructions import cost
+from gradxform.backend.nodes import Node
+from gradxform.ir import Var
+from gradxform.loopir.expression import Apply, Expression, Load, Symbol, loads, parts, symbols
+
+#: Values of up to this many elements become registers.
+SMALL_ELEMENTS = 32
+#: The arithmetic, in nanoseconds per element, that is done again rather than storing a value of at least so many bytes.
+BUDGETS = ((1 << 24, 2.7), (1 << 19, 1.1), (0, 0.65))
+#: A value computed from more arrays of its own size is better read than these.
+MOST_ARRAYS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Variables that must lie in memory, and those whose memory another value takes over at some time."""
+
+    stored: frozenset[Var]
+    overwritten: frozenset[Var]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What computing a value once more costs, and what may be spent on it instead of storing it."""
+
+    arithmetic: float
+    budget: float
+
+
+def fixed_memory(nodes: Sequence[Node], outputs: Iterable[Var]) -> Fixed:
+    """What lies in memory whatever is decided here: results, and what products, loops, branches, calls and updates use."""
+    stored, overwritten = set(outputs), set[Var]()
+
+    def walk(block: Sequence[Node]) -> None:
+        for node in block:
+            overwritten.update(base for _, base in node.bases)
+            stored.update(var for pair in node.bases for var in pair)
+            stored.update(node.after)
+            if node.kind in ("product", "loop", "choice", "call"):
+                stored.update(load.buffer for load in node.reads)
+                stored.update(node.results)
+            if node.loop is not None:
+                handed = [node.loop.condition, node.loop.end]
+                handed += [part for carry in node.loop.carries for part in (carry.start, carry.following)]
+                handed += [record.position for record in node.loop.records]
+                stored.update(load.buffer for expression in handed for load in loads(expression))
+                stored.update(record.element for record in node.loop.records)
+                stored.update(carry.source for carry in node.loop.carries if carry.source is not None)
+            if node.choice is not None:
+                for arm in node.choice.arms:
+                    stored.update(load.buffer for value in arm.values for load in loads(value))
+                    stored.update(source for source in arm.sources if source is not None)
+            for inner in node.blocks:
+                walk(inner)
+
+    walk(nodes)
+    return Fixed(frozenset(stored), frozenset(overwritten))
+
+
+def prices(nodes: Sequence[Node], bound: Mapping[Symbol, Expression], fixed: Fixed) -> dict[Node, Price]:
+    """The nodes of a block, with the axes in ``bound`` fixed by outer loops, that may be computed where they are read."""
+    found: dict[Node, Price] = {}
+    arithmetic: dict[Var, tuple[float, int]] = {}
+    arrays: dict[Var, dict[Var, int]] = {}
+    for node in nodes:
+        if node.kind != "map" or node.after or node.apart or node.var in fixed.stored:
+            continue
+        free = [a for a in node.axes if isinstance(a, Symbol) and a not in bound]
+        elements = prod(a.extent for a in free)
+        if elements <= SMALL_ELEMENTS or not all(_is_plain(load, free, fixed.overwritten) for load in node.reads):
+            continue
+        spent = _arithmetic(node.expression)
+        for buffer in {load.buffer for load in node.reads}:
+            inner, extent = arithmetic.get(buffer, (0.0, 0))
+            spent += inner if 2 * extent > elements else 0.0
+        needed: dict[Var, int] = {}
+        for load in node.reads:
+            needed |= arrays.get(load.buffer) or {load.buffer: prod(a.extent for a in _varying(load, free))}
+        large = [var for var, extent in needed.items() if 2 * extent > elements]
+        size = elements * node.var.type.dtype.itemsize
+        budget = next(limit for least, limit in BUDGETS if size >= least)
+        if spent <= budget and len(large) <= MOST_ARRAYS:
+            found[node] = Price(spent, budget)
+            arithmetic[node.var] = spent, elements
+            arrays[node.var] = needed
+    return found
+
+
+def _arithmetic(expression: Expression) -> float:
+    """Nanoseconds of the operations on values; those on indices are free."""
+    total, stack, seen = 0.0, [expression], set[int]()
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Apply) and id(part) not in seen:
+            seen.add(id(part))
+            total += cost(part.operation, part.dtype)
+            stack.extend(part.operands)
+    return total
+
+
+def _varying(load: Load, free: Sequence[Symbol]) -> list[Symbol]:
+    used = {symbol for part in load.index for symbol in symbols(part)}
+    return [a for a in free if a in used]
+
+
+def _is_plain(load: Load, free: Sequence[Symbol], overwritten: Collection[Var]) -> bool:
+    """Whether reading it again costs no more than a load from where the loops are anyway."""
+    if load.buffer in overwritten:
+        return False
+    inside = [part for index in load.index for part in parts(index)]
+    if any(isinstance(part, Load) or (isinstance(part, Apply) and part.operation == "checked_index") for part in inside):
+        return False
+    varying = [symbol for part in load.index for symbol in symbols(part) if symbol in free]
+    return varying == [a for a in free if a in varying]
