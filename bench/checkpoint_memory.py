@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.report import duration, machine, version
-from bench.runner import ROOT, Settings, environment
+from bench.machine import describe, version
+from bench.process import ROOT, Settings, environment
+from bench.report import duration
 
 RATE = 3.2
 COUPLING = 0.1
@@ -223,7 +224,7 @@ def main() -> int:
     print(table(ways, options.steps, memory, times))
     output = options.output or Path(__file__).parent / "results" / "checkpoint_memory.json"
     output.parent.mkdir(parents=True, exist_ok=True)
-    about = machine(Settings(threads=1))
+    about = describe(Settings(threads=1))
     rows = {"machine": about, "steps": options.steps, "peak_bytes": memory, "seconds": times}
     output.write_text(json.dumps(rows, indent=1))
     print(f"\nwritten: {output}")

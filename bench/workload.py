@@ -15,6 +15,9 @@ from typing import Literal
 
 import numpy as np
 
+# What a polynomial or rational approximation to full precision takes, roughly; the roofline needs no more.
+ELEMENTARY = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -32,13 +35,17 @@ class Once:
     result: object
 
 
+Prepare = Callable[[int], Call]
+
+
 @dataclass(frozen=True, slots=True)
 class Contender:
     """One way to do a workload.
 
     `needs` names what must be installed: Python modules, or programs with a leading `$`. `sizes` restricts a contender
-    to some sizes of the workload. `expected` replaces the workload's expected result for a yardstick that computes
-    something else. `cache` says what a fresh process finds in gradxform's disk cache.
+    to some sizes of the workload. `expected` replaces the workload's expected result for a row that computes
+    something else. `cache` says what a fresh process finds in gradxform's disk cache. A `yardstick` is shown, but nothing is
+    promised about it: it was told what the others have to find out, as where a matrix has zeros.
     """
 
     name: str
@@ -47,6 +54,31 @@ class Contender:
     sizes: tuple[int, ...] | None = None
     expected: Callable[[int], object] | None = None
     cache: Literal["empty", "warm"] = "empty"
+    yardstick: bool = False
+
+    def takes(self, size: int) -> bool:
+        """Say whether it is done at a size of the workload."""
+        return self.sizes is None or size in self.sizes
+
+    @property
+    def ours(self) -> bool:
+        """Say whether this is gradxform, doing what the workload asks and finding nothing on disk."""
+        return self.name.startswith("gradxform") and self.plain and self.cache == "empty"
+
+    @property
+    def native(self) -> bool:
+        """Say whether this is the C++ that generated code is held against."""
+        return self.name.startswith("C++")
+
+    @property
+    def rival(self) -> bool:
+        """Say whether this is a peer that does what the workload asks."""
+        return self.plain and not self.native and not self.name.startswith("gradxform")
+
+    @property
+    def plain(self) -> bool:
+        """Say whether this does what the workload asks, and was not told more than the others."""
+        return self.expected is None and not self.yardstick
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +120,13 @@ class Workload:
     """A computation, the sizes it is done at, who does it, what must come out and what is promised about the time.
 
     `expected` gives the right result from NumPy or a closed form; every contender is checked against it before it is
-    timed. The first contender that could be measured is what the ratios of the table refer to.
+    timed. The first contender that could be measured is what the ratios of the table refer to. `growth` are sizes beyond those
+    that anything is promised about, measured more briefly, to see how the time grows.
+
+    `fused` says that no intermediate result needs to be stored whole: peak memory and the distance to C++ are held to that.
+    `products` says that nearly all of the time goes into large products of matrices, which all libraries leave to a BLAS.
+    `serial` says that every step needs the one before, so that there is nothing for a second thread to do.
+    `flops` counts arithmetic operations, an elementary function as ELEMENTARY of them.
     """
 
     name: str
@@ -99,8 +137,18 @@ class Workload:
     promises: tuple[Promise, ...] = ()
     fresh: bool = False
     fresh_samples: int = 5
+    growth: tuple[int, ...] = ()
+    fused: bool = False
+    products: bool = False
+    serial: bool = False
+    flops: Callable[[int], float] | None = None
     relative_tolerance: float = 1e-12
     absolute_tolerance: float = 1e-13
+
+    @property
+    def every_size(self) -> list[int]:
+        """List all sizes in order."""
+        return sorted({*self.sizes, *self.growth})
 
     def contender(self, name: str) -> Contender:
         """Look up a contender by name."""
@@ -116,9 +164,8 @@ def leaves(value: object) -> list[np.ndarray]:
     return [np.asarray(value)]
 
 
-def disagreement(actual: Sequence[np.ndarray], workload: Workload, contender: Contender, size: int) -> str | None:
+def disagreement(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray], workload: Workload) -> str | None:
     """Compare a contender's result with what is expected; None if they agree, otherwise say where they do not."""
-    expected = leaves((contender.expected or workload.expected)(size))
     if len(actual) != len(expected):
         return f"gave {len(actual)} arrays where {len(expected)} were expected"
     for position, (found, wanted) in enumerate(zip(actual, expected, strict=True)):

@@ -7,15 +7,15 @@ A program, once compiled, is found again by any process whose compiler, CPU and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from gradxform.backend import disk_cache, memory_cache
+from gradxform.data_class import data_class
 
 __all__ = ["CacheInfo", "clear", "info"]
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class CacheInfo:
     """State of the caches.
 

@@ -15,18 +15,19 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import NoReturn, TypedDict, Unpack
 
+from gradxform.data_class import data_class
 from gradxform.errors import ArgumentError, ArgumentTypeError
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Options:
     """One consistent state of the settings.
 

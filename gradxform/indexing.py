@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from gradxform.core import Tracer, shape_of, type_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import concrete
+from gradxform.data_class import data_class
 from gradxform.dtypes import bool_, int64
 from gradxform.errors import ArgumentError, IndexRangeError
 from gradxform.linear import add, broadcast, full, transpose
@@ -32,7 +32,7 @@ _INVALID = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Slice:
     """A source axis read at start, start + step, ...; ``dropped`` if the user gave an integer."""
 
@@ -45,7 +45,7 @@ class Slice:
         return (self.start, self.count, self.step, self.dropped) == (0, extent, 1, False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Plan:
     """A read index.
 
@@ -115,7 +115,7 @@ def plan_index(shape: tuple[int, ...], index: Any) -> Plan:
     return Plan(
         shape, tuple(slices), addressed, array_shape, position, tuple(n for n in result_shape if n is not None),
         prod(array_shape) <= 1 or (static and _all_distinct(shape, addressed)),
-        "inside" if static else "check",
+        "inside" if static else "relative",
     )
 
 
@@ -197,9 +197,9 @@ def _check_mask(mask: Any, axis: int, shape: tuple[int, ...]) -> None:
 
 
 def _read_array(array: Any, axis: int, extent: int) -> Any:
-    """An integer array or tracer as int64, negative positions wrapped; static ones are checked here."""
+    """An integer array as int64, negative positions wrapped, checked here; what is traced as it is."""
     if isinstance(array, Tracer):
-        return wrap_negative(array, extent)
+        return array
     wrong = (array < -extent) | (array >= extent)
     if wrong.any():
         _static_position(int(array[wrong].flat[0]), axis, extent)

@@ -67,7 +67,7 @@ def values(function: Function) -> None:
 
 
 def values_in_chunks(function: Function) -> None:
-    """The same with loops cut into small chunks and small products for BLAS."""
+    """The same with loops cut into small chunks and small contractions as products of their own."""
     program, arguments = recorded(function, function.inputs)
     with laws.small_chunks():
         laws.check_loops(program, arguments)

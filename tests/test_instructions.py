@@ -245,6 +245,7 @@ ELEMENTARY = {
     "arccosh": (POSITIVE[2:], np.arccosh),
     "rsqrt": (POSITIVE, lambda x: 1 / np.sqrt(x)),
     "sigmoid": (WIDE, scipy.special.expit),
+    "gaussian": (WIDE[1:-1], lambda x: np.exp(-x * x)),
     "erf": (WIDE, scipy.special.erf),
     "erfc": (WIDE[1:-1], scipy.special.erfc),
     "erfinv": (UNIT[1:-1], scipy.special.erfinv),

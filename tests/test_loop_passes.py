@@ -10,7 +10,7 @@ import pytest
 import gradxform as gx
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.node_lowering import lower_program
-from gradxform.backend.segment import segment_kernel
+from gradxform.backend.ranges import cut_kernel
 from gradxform.backend.split import split_kernel, weight
 from gradxform.backend.unroll import unroll_kernel
 from gradxform.config import config
@@ -49,13 +49,13 @@ def test_short_inner_loops_are_unrolled() -> None:
 
 def test_nothing_to_unroll_is_the_same_object() -> None:
     kernel = kernel_before_passes(np.sin, np.ones(100))
-    assert unroll_kernel(kernel) is kernel and segment_kernel(kernel) is kernel and split_kernel(kernel) is kernel
+    assert unroll_kernel(kernel) is kernel and cut_kernel(kernel) is kernel and split_kernel(kernel) is kernel
 
 
 def test_loops_are_cut_where_guards_change() -> None:
     x = np.random.default_rng(1).normal(size=40)
     before = kernel_before_passes(gx.grad(lambda x: np.sum((x[1:] - x[:-1]) ** 2)), x)
-    after = segment_kernel(before)
+    after = cut_kernel(before)
     assert "guard" in str(before) and "guard" not in str(after)
     assert sorted(n for n in extents([s for nest in after.nests for s in nest.body]) if n != 39) == [1, 1, 38]
     same_results(before, after, x)
@@ -66,7 +66,7 @@ def test_cut_loops_within_chunks() -> None:
     with config.override(parallel_threshold=100):
         before = kernel_before_passes(lambda x: np.pad(np.exp(x), (3, 5)) + np.concatenate([x, x[:8]]), x)
         assert any(nest.chunks for nest in before.nests)
-        same_results(before, segment_kernel(before), x)
+        same_results(before, cut_kernel(before), x)
 
 
 def test_long_bodies_are_split() -> None:

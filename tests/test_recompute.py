@@ -62,14 +62,16 @@ def test_normalised_columns_are_read_row_by_row_and_never_stored() -> None:
     assert largest_temporary(kernel) <= 64 * 90  # per column, and per chunk of rows
     for loop in innermost(kernel):
         assert loop.symbol.extent in (90, -1) or loop.symbol.extent <= 64, "a loop down the columns"
-    np.testing.assert_allclose(gx.jit(column_normalised)(X, GAIN, SHIFT), column_normalised(X, GAIN, SHIFT), rtol=1e-13, atol=1e-14)
+    wanted = column_normalised(X, GAIN, SHIFT)
+    np.testing.assert_allclose(gx.jit(column_normalised)(X, GAIN, SHIFT), wanted, rtol=1e-13, atol=1e-14)
 
 
 def test_gradient_of_normalised_columns() -> None:
     large = np.zeros((4096, 1024))
     kernel = loops_of(pulled_back, large, np.zeros(1024), np.zeros(1024), large)
     assert largest_temporary(kernel) <= 64 * 1024
-    for found, wanted in zip(gx.jit(pulled_back)(X, GAIN, SHIFT, COTANGENT), normalised_gradient(X, GAIN, COTANGENT), strict=True):
+    results = gx.jit(pulled_back)(X, GAIN, SHIFT, COTANGENT)
+    for found, wanted in zip(results, normalised_gradient(X, GAIN, COTANGENT), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-13)
 
 

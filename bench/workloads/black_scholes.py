@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bench.contenders import contenders, promises
-from bench.workload import Workload
+from bench.contenders import contenders, promises, with_native
+from bench.workload import ELEMENTARY, Workload
 
 SIZES = (1_000, 1_000_000)
 STRIKE = 100.0
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(count: int) -> tuple[np.ndarray, ...]:
     """Make spot prices, times to maturity, rates and volatilities."""
     random = np.random.default_rng(19)
@@ -37,9 +38,9 @@ def price(numpy: Any, erf: Callable[[Any], Any]) -> Callable[..., Any]:
     return call
 
 
-def greeks(library: Any, numpy: Any, erf: Callable[[Any], Any]) -> Callable[..., Any]:
+def greeks(library: Any, numpy: Any) -> Callable[..., Any]:
     """Ask gradxform or JAX for price, delta, gamma, theta, rho, vega: backwards, and along the spot price forwards."""
-    call = price(numpy, erf)
+    call = price(numpy, library.scipy.special.erf)
 
     def all_of_them(spot: Any, maturity: Any, rate: Any, volatility: Any) -> Any:
         def first_order(spot: Any) -> Any:
@@ -53,26 +54,8 @@ def greeks(library: Any, numpy: Any, erf: Callable[[Any], Any]) -> Callable[...,
     return all_of_them
 
 
-def with_gradxform() -> Callable[..., Any]:
-    """Ask gradxform."""
-    import gradxform as gx
-    from gradxform.scipy.special import erf
-
-    return greeks(gx, np, erf)
-
-
-def with_jax() -> Callable[..., Any]:
-    """Ask JAX."""
-    import jax
-    import jax.numpy as jnp
-
-    return greeks(jax, jnp, jax.scipy.special.erf)
-
-
-def with_torch() -> Callable[..., Any]:
+def with_torch(torch: Any) -> Callable[..., Any]:
     """Ask torch's tape, twice."""
-    import torch
-
     call = price(torch, torch.erf)
 
     def all_of_them(*given: Any) -> Any:
@@ -85,10 +68,8 @@ def with_torch() -> Callable[..., Any]:
     return all_of_them
 
 
-def with_torch_transforms() -> Callable[..., Any]:
+def with_torch_transforms(torch: Any) -> Callable[..., Any]:
     """Ask torch's function transforms, which its compiler sees through."""
-    import torch
-
     call = price(torch, torch.erf)
 
     def value_of(*given: Any) -> Any:
@@ -104,6 +85,43 @@ def with_torch_transforms() -> Callable[..., Any]:
         return value, delta, gamma, -theta, rho, vega
 
     return all_of_them
+
+
+def with_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor, going back twice."""
+    call = price(tensor, tensor.erf)
+
+    def all_of_them(*given: Any) -> Any:
+        value = call(*given)
+        delta, theta, rho, vega = pytensor.grad(value.sum(), list(given))
+        return value, delta, pytensor.grad(delta.sum(), given[0]), -theta, rho, vega
+
+    return all_of_them
+
+
+def with_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write a loop for Numba, with the Greeks of the textbook."""
+
+    def all_of_them(spot: Any, maturity: Any, rate: Any, volatility: Any) -> Any:
+        price, delta, gamma = np.empty_like(spot), np.empty_like(spot), np.empty_like(spot)
+        theta, rho, vega = np.empty_like(spot), np.empty_like(spot), np.empty_like(spot)
+        for i in numba.prange(spot.size):
+            root = math.sqrt(maturity[i])
+            spread = volatility[i] * root
+            upper = (math.log(spot[i] / STRIKE) + (rate[i] + volatility[i] * volatility[i] / 2) * maturity[i]) / spread
+            density = math.exp(-upper * upper / 2) / math.sqrt(2 * math.pi)
+            discounted = STRIKE * math.exp(-rate[i] * maturity[i])
+            above = 0.5 * (1 + math.erf(upper * 0.5**0.5))
+            below = 0.5 * (1 + math.erf((upper - spread) * 0.5**0.5))
+            price[i] = spot[i] * above - discounted * below
+            delta[i] = above
+            gamma[i] = density / (spot[i] * spread)
+            theta[i] = -spot[i] * density * volatility[i] / (2 * root) - rate[i] * discounted * below
+            rho[i] = maturity[i] * discounted * below
+            vega[i] = spot[i] * density * root
+        return price, delta, gamma, theta, rho, vega
+
+    return njit(all_of_them)
 
 
 def by_hand(spot: np.ndarray, maturity: np.ndarray, rate: np.ndarray, volatility: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -125,18 +143,25 @@ def by_hand(spot: np.ndarray, maturity: np.ndarray, rate: np.ndarray, volatility
     )
 
 
+NATIVE = with_native("black_scholes", "black_scholes", operands, lambda count: (count,), lambda count: ((count,),) * 6)
 LISTED = contenders(
     operands,
-    gradxform=with_gradxform,
-    jax=with_jax,
+    both=greeks,
     torch=with_torch,
     torch_compiled=with_torch_transforms,
+    numba=with_numba,
+    pytensor=with_pytensor,
     by_hand=by_hand,
+    native=NATIVE,
 )
 WORKLOAD = Workload(
     name="black_scholes",
     title="Black-Scholes, price and five Greeks",
     sizes=SIZES,
+    growth=(100, 10_000, 100_000),
+    fused=True,
+    # A logarithm, two exponentials, two error functions and their derivatives; roots and quotients count once.
+    flops=lambda size: (7 * ELEMENTARY + 80) * size,
     contenders=LISTED,
     expected=lambda count: by_hand(*operands(count)),
     promises=promises(LISTED, SIZES, jax=6, compiled=1.2),

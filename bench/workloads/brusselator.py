@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
-from bench.workload import Contender, Workload
+from bench.contenders import contenders, promises
+from bench.workload import Workload
 
 SIZES = (100, 10_000, 1_000_000)
 FEED, DRAIN, DIFFUSION = 1.0, 3.0, 0.02
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make a state of 2 n numbers: waves about the equilibrium."""
     place = np.linspace(0, 1, size)
@@ -74,6 +74,77 @@ def build_torch(torch: Any) -> Callable[..., Any]:
     return call
 
 
+def build_torch_compiled(torch: Any) -> Callable[..., Any]:
+    """Ask PyTorch's function transforms, which its compiler sees through."""
+    swapped = torch.func.grad_and_value(distance(InTorch(torch)))
+
+    def call(state: Any) -> Any:
+        gradient, value = swapped(state)
+        return value, gradient
+
+    return call
+
+
+def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor."""
+
+    def call(state: Any) -> Any:
+        value = distance(tensor)(state)
+        return value, pytensor.grad(value, state)
+
+    return call
+
+
+class InCasadi:
+    """The two functions of NumPy that the residuals use, with CasADi's columns."""
+
+    def __init__(self, casadi: Any) -> None:
+        self.concatenate = lambda parts: casadi.vertcat(*parts)
+        self.full = lambda count, value: value
+
+
+def distance_in_casadi(casadi: Any) -> Callable[[Any], Any]:
+    """Write the objective with CasADi's sums of squares."""
+    return lambda state: 0.5 * sum(casadi.sumsqr(residual) for residual in residuals(InCasadi(casadi), state))
+
+
+def build_casadi(casadi: Any) -> Callable[..., Any]:
+    """Ask CasADi."""
+
+    def call(state: Any) -> Any:
+        value = distance_in_casadi(casadi)(state)
+        return value, casadi.gradient(value, state)
+
+    return call
+
+
+def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write loops for Numba: the residuals with a zero at each end, then the gradient from them and their neighbours."""
+
+    def call(state: np.ndarray) -> Any:
+        count = state.size // 2
+        gradient, first, second = np.empty_like(state), np.zeros(count + 2), np.zeros(count + 2)
+        total = 0.0
+        for i in numba.prange(count):
+            u, v = state[i], state[count + i]
+            left_u, left_v = (state[i - 1], state[count + i - 1]) if i > 0 else (FEED, DRAIN / FEED)
+            right_u, right_v = (state[i + 1], state[count + i + 1]) if i < count - 1 else (FEED, DRAIN / FEED)
+            reaction = u * u * v
+            rate_u = FEED + reaction - (DRAIN + 1) * u + DIFFUSION * (left_u - 2 * u + right_u)
+            rate_v = DRAIN * u - reaction + DIFFUSION * (left_v - 2 * v + right_v)
+            first[i + 1], second[i + 1] = rate_u, rate_v
+            total += 0.5 * (rate_u * rate_u + rate_v * rate_v)
+        for i in numba.prange(count):
+            u, v = state[i], state[count + i]
+            a, b = first[i + 1], second[i + 1]
+            spread_a, spread_b = first[i] - 2 * a + first[i + 2], second[i] - 2 * b + second[i + 2]
+            gradient[i] = (2 * u * v - (DRAIN + 1)) * a + (DRAIN - 2 * u * v) * b + DIFFUSION * spread_a
+            gradient[count + i] = u * u * (a - b) + DIFFUSION * spread_b
+        return total, gradient
+
+    return njit(call)
+
+
 def by_hand(state: np.ndarray) -> tuple[np.floating[Any], np.ndarray]:
     """Multiply the residuals by the transposed Jacobian, written on paper."""
     count = state.size // 2
@@ -89,17 +160,34 @@ def by_hand(state: np.ndarray) -> tuple[np.floating[Any], np.ndarray]:
     return 0.5 * (np.sum(first * first) + np.sum(second * second)), gradient
 
 
+def build_value(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask for the value alone."""
+    return distance(numpy)
+
+
+LISTED = contenders(
+    operands,
+    both=build,
+    torch=build_torch,
+    torch_compiled=build_torch_compiled,
+    numba=build_numba,
+    pytensor=build_pytensor,
+    casadi=build_casadi,
+    casadi_compiled=build_casadi,
+    whole=True,
+    by_hand=by_hand,
+    value=build_value,
+    expected_value=lambda size: by_hand(*operands(size))[0],
+)
 WORKLOAD = Workload(
     name="brusselator",
     title="Brusselator on a line of n cells, squared residuals, value and gradient",
     sizes=SIZES,
-    contenders=(
-        *idioms.both(build, operands),
-        Contender("NumPy, by hand", idioms.numpy(by_hand, operands)),
-        Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
-    ),
+    growth=(1_000, 100_000),
+    flops=lambda size: 40 * size,
+    contenders=LISTED,
     expected=lambda size: by_hand(*operands(size)),
-    promises=idioms.ahead(("JAX", "NumPy, by hand", "torch eager"), SIZES),
+    promises=promises(LISTED, SIZES),
     relative_tolerance=1e-10,
     absolute_tolerance=1e-11,
 )

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
-from bench.workload import Contender, Workload
+from bench.contenders import contenders, promises
+from bench.workload import Workload
 
 SIZES = (16, 64, 256)
 STEPS, PERIOD = 50, 0.01
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make both substances and the constants."""
     random = np.random.default_rng(6)
@@ -40,16 +40,22 @@ def advance(numpy: Any, u: Any, v: Any, constants: Any) -> tuple[Any, Any]:
 
 
 def build(library: Any, numpy: Any) -> Callable[..., Any]:
-    """Write the steps as a scan."""
+    """Ask gradxform and JAX for value and gradient."""
+    return library.value_and_grad(build_value(library, numpy), argnums=(0, 1, 2))
+
+
+def build_value(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Write the energy after a scan."""
 
     def energy(u: Any, v: Any, constants: Any) -> Any:
         def step(carry: Any, _: Any) -> Any:
-            return advance(numpy, *carry, constants), None
+            u, v = carry
+            return advance(numpy, u, v, constants), None
 
         (u, v), _ = library.lax.scan(step, (u, v), None, length=STEPS)
         return 0.5 * ((u * u).sum() + (v * v).sum())
 
-    return library.value_and_grad(energy, argnums=(0, 1, 2))
+    return energy
 
 
 class InTorch:
@@ -97,15 +103,21 @@ def expected(size: int) -> tuple[np.floating[Any], tuple[np.ndarray, ...]]:
     return value, (bar_u, bar_v, slope)
 
 
+LISTED = contenders(
+    operands,
+    both=build,
+    torch=build_torch,
+    value=build_value,
+    expected_value=lambda size: expected(size)[0],
+    loop=True,
+)
 WORKLOAD = Workload(
     name="brusselator_steps",
     title="Brusselator on n x n cells, 50 explicit steps, value and gradient",
     sizes=SIZES,
-    contenders=(
-        *idioms.both(build, operands, folding=True),
-        Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
-    ),
+    flops=lambda size: STEPS * 60 * size**2,
+    contenders=LISTED,
     expected=expected,
-    promises=idioms.ahead(("JAX", "JAX, folding", "torch eager"), SIZES),
+    promises=promises(LISTED, SIZES),
     relative_tolerance=1e-9,
 )

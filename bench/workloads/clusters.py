@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.contenders import contenders, promises
+from bench.contenders import Build, contenders, promises, threads
 from bench.workload import Workload
 
 SIZES = (1_000, 100_000)
 FEATURES, CLUSTERS = 8, 16
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(kind: str, count: int) -> tuple[np.ndarray, ...]:
     """Make points around centres, and a guess: centres; for the mixture also weights and variances."""
     random = np.random.default_rng(41)
@@ -33,34 +33,30 @@ def distances(points: Any, centres: Any) -> Any:
     return (centres * centres).sum(1) - 2 * (points @ centres.T)
 
 
-def k_means_with_gradxform() -> Callable[..., Any]:
+def k_means_with_gradxform(library: Any, numpy: Any) -> Callable[..., Any]:
     """Ask gradxform: sums by scattered addition."""
-    import gradxform as gx
 
     def step(points: Any, centres: Any) -> Any:
-        nearest = np.argmin(distances(points, centres), axis=1)
-        sums = gx.numpy.zeros(centres.shape).at[nearest].add(points)
-        counts = gx.numpy.zeros(CLUSTERS).at[nearest].add(1.0)
+        nearest = numpy.argmin(distances(points, centres), axis=1)
+        sums = numpy.zeros(centres.shape).at[nearest].add(points)
+        counts = numpy.zeros(CLUSTERS).at[nearest].add(1.0)
         return sums / counts[:, None]
 
     return step
 
 
-def k_means_with_jax() -> Callable[..., Any]:
+def k_means_with_jax(library: Any, numpy: Any) -> Callable[..., Any]:
     """Ask JAX: sums by membership, which it multiplies faster than it scatters."""
-    import jax
-    import jax.numpy as jnp
 
     def step(points: Any, centres: Any) -> Any:
-        members = jax.nn.one_hot(jnp.argmin(distances(points, centres), axis=1), CLUSTERS, dtype=points.dtype)
+        members = library.nn.one_hot(numpy.argmin(distances(points, centres), axis=1), CLUSTERS, dtype=points.dtype)
         return (members.T @ points) / members.sum(0)[:, None]
 
     return step
 
 
-def k_means_with_torch() -> Callable[..., Any]:
+def k_means_with_torch(torch: Any) -> Callable[..., Any]:
     """Ask torch: sums by its indexed addition."""
-    import torch
 
     def step(points: Any, centres: Any) -> Any:
         nearest = torch.argmin(distances(points, centres), 1)
@@ -68,6 +64,34 @@ def k_means_with_torch() -> Callable[..., Any]:
         return sums / torch.bincount(nearest, minlength=CLUSTERS)[:, None]
 
     return step
+
+
+def k_means_with_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write loops for Numba: each thread finds the centres of its share of the points, and adds them up."""
+    shares = threads()
+
+    def step(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+        sums, counts = np.zeros((shares, CLUSTERS, FEATURES)), np.zeros((shares, CLUSTERS))
+        for share in numba.prange(shares):
+            for i in range(share * len(points) // shares, (share + 1) * len(points) // shares):
+                nearest, least = 0, 1e300
+                for cluster in range(CLUSTERS):
+                    square = 0.0
+                    for feature in range(FEATURES):
+                        square += (points[i, feature] - centres[cluster, feature]) ** 2
+                    if square < least:
+                        nearest, least = cluster, square
+                counts[share, nearest] += 1
+                for feature in range(FEATURES):
+                    sums[share, nearest, feature] += points[i, feature]
+        return sums.sum(axis=0) / counts.sum(axis=0).reshape(CLUSTERS, 1)
+
+    return njit(step)
+
+
+def mixture_with_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor."""
+    return mixture_step(tensor, lambda x: tensor.logsumexp(x, axis=1))
 
 
 def k_means_by_hand(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -91,30 +115,18 @@ def mixture_step(numpy: Any, logsumexp: Callable[[Any], Any]) -> Callable[..., A
         members = shares.sum(0)
         moved = (shares.T @ points) / members[:, None]
         spread = (shares.T @ squares) / members[:, None] - moved * moved
-        return total.mean(), members / len(points), moved, spread
+        return total.mean(), members / points.shape[0], moved, spread
 
     return step
 
 
-def mixture_with_gradxform() -> Callable[..., Any]:
-    """Ask gradxform."""
-    from gradxform.scipy.special import logsumexp
-
-    return mixture_step(np, lambda x: logsumexp(x, axis=1))
+def mixture_with_both(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX."""
+    return mixture_step(numpy, functools.partial(library.scipy.special.logsumexp, axis=1))
 
 
-def mixture_with_jax() -> Callable[..., Any]:
-    """Ask JAX."""
-    import jax
-    import jax.numpy as jnp
-
-    return mixture_step(jnp, lambda x: jax.nn.logsumexp(x, axis=1))
-
-
-def mixture_with_torch() -> Callable[..., Any]:
+def mixture_with_torch(torch: Any) -> Callable[..., Any]:
     """Ask torch."""
-    import torch
-
     return mixture_step(torch, lambda x: torch.logsumexp(x, 1))
 
 
@@ -127,18 +139,21 @@ def logsumexp_by_hand(x: np.ndarray) -> np.ndarray:
 def workload(
     kind: str,
     title: str,
-    gradxform: Callable[[], Callable[..., Any]],
-    jax: Callable[[], Callable[..., Any]],
-    torch: Callable[[], Callable[..., Any]],
+    gradxform: Build,
+    jax: Build,
+    torch: Build,
     numpy: Callable[..., Any],
+    **others: Build,
 ) -> Workload:
     """Make one of the two workloads."""
     given = functools.partial(operands, kind)
-    listed = contenders(given, gradxform=gradxform, jax=jax, torch=torch, torch_compiled=torch, numpy=numpy)
+    listed = contenders(given, gradxform=gradxform, jax=jax, torch=torch, torch_compiled=torch, numpy=numpy, **others)
     return Workload(
         name=f"clusters.{kind}",
         title=f"{title}, {FEATURES} features, {CLUSTERS} clusters",
         sizes=SIZES,
+        growth=(100, 10_000),
+        flops=lambda count: (4 if kind == "k_means" else 8) * FEATURES * CLUSTERS * count,
         contenders=listed,
         expected=lambda count: numpy(*given(count)),
         promises=promises(listed, SIZES),
@@ -156,13 +171,15 @@ WORKLOADS = (
         k_means_with_jax,
         k_means_with_torch,
         k_means_by_hand,
+        numba=k_means_with_numba,
     ),
     workload(
         "mixture",
         "a step of a Gaussian mixture",
-        mixture_with_gradxform,
-        mixture_with_jax,
+        mixture_with_both,
+        mixture_with_both,
         mixture_with_torch,
         mixture_step(np, logsumexp_by_hand),
+        pytensor=mixture_with_pytensor,
     ),
 )

@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
-from bench.workload import Contender, Promise, Workload
+from bench.contenders import Build, contenders, promises, with_gradxform, with_jax
+from bench.workload import Contender, Workload
 
-BATCH = 32
+SIZES = (32,)
 EXTENT, WINDOW = 28, 3
 CHANNELS = (1, 8, 16)
 CLASSES = 10
 RATE = 0.05
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(batch: int, dtype: type = np.float64) -> tuple[Any, ...]:
     """Make weights (kernels with rows, columns, channels in, channels out), pictures, and their classes."""
     random = np.random.default_rng(2)
@@ -34,7 +34,7 @@ def operands(batch: int, dtype: type = np.float64) -> tuple[Any, ...]:
         weights[f"kernel{position}"] = kernel * (2 / (WINDOW**2 * entering)) ** 0.5
         weights[f"bias{position}"] = np.full(leaving, 0.01)
     pictures = random.random((batch, EXTENT, EXTENT, CHANNELS[0]))
-    wanted = np.eye(CLASSES, dtype=dtype)[random.integers(0, CLASSES, batch)]
+    wanted: np.ndarray = np.eye(CLASSES, dtype=dtype)[random.integers(0, CLASSES, batch)]
     return {name: weight.astype(dtype) for name, weight in weights.items()}, pictures.astype(dtype), wanted
 
 
@@ -63,7 +63,7 @@ def by_jax(library: Any, numpy: Any, x: Any, kernel: Any) -> Any:
     return library.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def builder(convolve: Callable[..., Any]) -> idioms.Build:
+def builder(convolve: Callable[..., Any]) -> Build:
     """Write the step with one of the convolutions."""
 
     def build(library: Any, numpy: Any) -> Callable[..., Any]:
@@ -108,6 +108,24 @@ def build_torch(torch: Any) -> Callable[..., Any]:
     return step
 
 
+def build_torch_compiled(torch: Any) -> Callable[..., Any]:
+    """Write the step with PyTorch's function transforms, which its compiler sees through; it lays kernels out itself."""
+    functional = torch.nn.functional
+
+    def loss(weights: Any, x: Any, wanted: Any) -> Any:
+        z = x.permute(0, 3, 1, 2)
+        for position in range(len(CHANNELS) - 1):
+            kernel = weights[f"kernel{position}"].permute(3, 2, 0, 1)
+            z = torch.relu(functional.conv2d(z, kernel, weights[f"bias{position}"]))
+        return functional.cross_entropy(z.mean(dim=(2, 3)) @ weights["out"], wanted)
+
+    def step(weights: Any, x: Any, wanted: Any) -> Any:
+        gradient, value = torch.func.grad_and_value(loss)(weights, x, wanted)
+        return value, {name: weights[name] - RATE * gradient[name] for name in weights}
+
+    return step
+
+
 @functools.cache
 def expected(batch: int, dtype: type) -> Any:
     """Go forward and back by hand, in float64."""
@@ -138,28 +156,27 @@ def expected(batch: int, dtype: type) -> Any:
     return dtype(value), {name: (weights[name] - RATE * gradient[name]).astype(dtype) for name in weights}
 
 
-def contenders(dtype: type) -> tuple[Contender, ...]:
-    """List who does it."""
+def workload(name: str, dtype: type, relative_tolerance: float, absolute_tolerance: float) -> Workload:
+    """Make the workload in one precision."""
     chosen = functools.partial(operands, dtype=dtype)
     shifts, patches = builder(by_shifts), builder(by_patches)
-    return (
-        Contender("gradxform", idioms.gradxform(patches, chosen), ("gradxform",)),
-        Contender("gradxform, shifts", idioms.gradxform(shifts, chosen), ("gradxform",)),
-        Contender("JAX, its convolution", idioms.jax(builder(by_jax), chosen), ("jax",)),
-        Contender("JAX, patches", idioms.jax(patches, chosen), ("jax",)),
-        Contender("JAX, shifts", idioms.jax(shifts, chosen), ("jax",)),
-        Contender("torch eager", idioms.torch(build_torch, chosen), ("torch",)),
+    listed = (
+        *contenders(chosen, gradxform=patches, jax=builder(by_jax), torch=build_torch, torch_compiled=build_torch_compiled),
+        Contender("gradxform, shifts", with_gradxform(shifts, chosen), ("gradxform",)),
+        Contender("JAX, patches", with_jax(patches, chosen), ("jax",)),
+        Contender("JAX, shifts", with_jax(shifts, chosen), ("jax",)),
+    )
+    return Workload(
+        name=name,
+        title=f"two 3x3 convolutions (8, 16 channels) on 28x28, training step, batches of n, {dtype.__name__}",
+        sizes=SIZES,
+        growth=(8, 128),
+        contenders=listed,
+        expected=lambda size: expected(size, dtype),
+        promises=promises(listed, SIZES),
+        relative_tolerance=relative_tolerance,
+        absolute_tolerance=absolute_tolerance,
     )
 
 
-PROMISES: tuple[Promise, ...] = idioms.ahead(("JAX, its convolution", "JAX, patches", "torch eager"), (BATCH,))
-
-WORKLOAD = Workload(
-    name="convolution",
-    title="two 3x3 convolutions (8, 16 channels) on 28x28, training step, batch 32, float64",
-    sizes=(BATCH,),
-    contenders=contenders(np.float64),
-    expected=lambda size: expected(size, np.float64),
-    promises=PROMISES,
-    relative_tolerance=1e-9,
-)
+WORKLOAD = workload("convolution", np.float64, 1e-9, 1e-13)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
-from bench.workload import Contender, Workload
+from bench.contenders import contenders, promises
+from bench.workload import Workload
 
 SIZES = (100, 10_000, 100_000)
 WORDS, WIDTH = 20_000, 64
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make a table, words of which some come up often, and the vectors that they should have."""
     random = np.random.default_rng(10)
@@ -46,6 +46,33 @@ def build_torch(torch: Any) -> Callable[..., Any]:
     return call
 
 
+def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor."""
+
+    def call(table: Any, words: Any, wanted: Any) -> Any:
+        value = loss(table, words, wanted)
+        return value, pytensor.grad(value, table)
+
+    return call
+
+
+def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write a loop for Numba; words may be the same, so threads do not share it."""
+
+    def call(table: np.ndarray, words: np.ndarray, wanted: np.ndarray) -> Any:
+        gradient, total = np.zeros_like(table), 0.0
+        scale = 1 / words.size
+        for i in range(words.size):
+            word = words[i]
+            for k in range(table.shape[1]):
+                gap = table[word, k] - wanted[i, k]
+                total += gap * gap
+                gradient[word, k] += scale * gap
+        return 0.5 * scale * total, gradient
+
+    return numba.njit(fastmath=True)(call)
+
+
 def by_hand(table: np.ndarray, words: np.ndarray, wanted: np.ndarray) -> tuple[np.floating[Any], np.ndarray]:
     """Write value and gradient in NumPy."""
     gap = table[words] - wanted
@@ -54,17 +81,30 @@ def by_hand(table: np.ndarray, words: np.ndarray, wanted: np.ndarray) -> tuple[n
     return 0.5 * np.sum(gap * gap) / words.size, gradient
 
 
+def build_value(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask for the value alone."""
+    return loss
+
+
+LISTED = contenders(
+    operands,
+    both=build,
+    torch=build_torch,
+    numba=build_numba,
+    pytensor=build_pytensor,
+    by_hand=by_hand,
+    value=build_value,
+    expected_value=lambda size: by_hand(*operands(size))[0],
+    loop=True,
+)
 WORKLOAD = Workload(
     name="embedding",
     title="n words in a table of 20,000 x 64, squared distance, value and gradient in the table",
     sizes=SIZES,
-    contenders=(
-        *idioms.both(build, operands, folding=True),
-        Contender("NumPy, by hand", idioms.numpy(by_hand, operands)),
-        Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
-    ),
+    growth=(1_000,),
+    contenders=LISTED,
     expected=functools.cache(lambda size: by_hand(*operands(size))),
-    promises=idioms.ahead(("JAX", "JAX, folding", "NumPy, by hand", "torch eager"), SIZES),
+    promises=promises(LISTED, SIZES),
     relative_tolerance=1e-9,
     absolute_tolerance=1e-11,
 )

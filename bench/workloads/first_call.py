@@ -64,7 +64,7 @@ WORKLOAD = Workload(
     sizes=(8,),
     contenders=(
         Contender("gradxform, disk cache empty", gradxform, ("gradxform",)),
-        Contender("gradxform, second function", gradxform_second, ("gradxform",)),
+        Contender("gradxform, second function", gradxform_second, ("gradxform",), yardstick=True),
         Contender("gradxform, disk cache warm", gradxform, ("gradxform",), cache="warm"),
         Contender("JAX", jax_first, ("jax",)),
         Contender("Numba", numba_first, ("numba",)),

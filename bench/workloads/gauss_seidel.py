@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.contenders import applied, sized, with_gradxform, with_jax, with_numba
 from bench.peers import with_folding
 from bench.workload import Call, Contender, Promise, Workload
 
@@ -16,12 +17,11 @@ EXTENT = 200
 SWEEPS = 20
 
 
-@functools.cache
-def operand() -> np.ndarray:
+def operands(sweeps: int) -> tuple[np.ndarray]:
     """Make the first array: a warm border around noise."""
     x = np.random.default_rng(11).standard_normal((EXTENT, EXTENT))
     x[0], x[-1], x[:, 0], x[:, -1] = 1.0, -1.0, 0.5, 2.0
-    return x
+    return (x,)
 
 
 def smoothing(fori_loop: Callable[..., Any], sweeps: int) -> Callable[[Any], Any]:
@@ -48,7 +48,7 @@ def energy(fori_loop: Callable[..., Any], sweeps: int) -> Callable[[Any], Any]:
 @functools.cache
 def expected(sweeps: int) -> np.ndarray:
     """Sweep over lists in Python."""
-    x = operand().tolist()
+    x = operands(sweeps)[0].tolist()
     for _ in range(sweeps):
         for i in range(1, EXTENT - 1):
             above, here, below = x[i - 1], x[i], x[i + 1]
@@ -74,36 +74,28 @@ def expected_gradient(sweeps: int) -> np.ndarray:
     return np.array(bar)
 
 
-def gradxform(size: int) -> Call:
-    """gradxform."""
-    import gradxform as gx
-
-    return Call("f(x)", {"f": gx.jit(smoothing(gx.lax.fori_loop, size)), "x": operand()})
+def build(sweeps: int, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX for the array after the sweeps."""
+    return smoothing(library.lax.fori_loop, sweeps)
 
 
-def gradxform_gradient(size: int) -> Call:
-    """gradxform, the gradient."""
-    import gradxform as gx
-
-    return Call("f(x)", {"f": gx.jit(gx.grad(energy(gx.lax.fori_loop, size))), "x": operand()})
+def build_gradient(sweeps: int, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask them for the gradient of its energy."""
+    return library.grad(energy(library.lax.fori_loop, sweeps))
 
 
-def jax_loops(size: int) -> Call:
-    """JAX."""
-    import jax
-    import jax.numpy as jnp
+def build_numba(sweeps: int, numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write the loops for Numba."""
 
-    f = jax.jit(smoothing(jax.lax.fori_loop, size))
-    return Call("f(x).block_until_ready()", {"f": f, "x": jnp.asarray(operand())})
+    def smooth(given: np.ndarray) -> np.ndarray:
+        x = given.copy()
+        for _ in range(sweeps):
+            for i in range(1, EXTENT - 1):
+                for j in range(1, EXTENT - 1):
+                    x[i, j] = 0.25 * (x[i - 1, j] + x[i + 1, j] + x[i, j - 1] + x[i, j + 1])
+        return x
 
-
-def jax_gradient(size: int) -> Call:
-    """JAX, the gradient."""
-    import jax
-    import jax.numpy as jnp
-
-    f = jax.jit(jax.grad(energy(jax.lax.fori_loop, size)))
-    return Call("f(x).block_until_ready()", {"f": f, "x": jnp.asarray(operand())})
+    return numba.njit(fastmath=True)(smooth)
 
 
 def native(size: int) -> Call:
@@ -112,32 +104,40 @@ def native(size: int) -> Call:
 
     function = load("gauss_seidel", elementary=False).gauss_seidel
     function.argtypes, function.restype = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p), None
-    x = operand()
 
-    def call() -> np.ndarray:
+    def call(x: np.ndarray) -> np.ndarray:
         y = np.empty_like(x)
         function(EXTENT, size, x.ctypes.data, y.ctypes.data)
         return y
 
-    return Call("f()", {"f": call})
+    return applied(call, operands(size))
 
 
+FORWARD, BACKWARD = sized(with_jax, build, operands), sized(with_jax, build_gradient, operands)
 WORKLOAD = Workload(
     name="gauss_seidel",
     title="Gauss-Seidel with nested fori_loops and .at[i, j].set, 200x200, sweeps",
     sizes=(1, SWEEPS),
+    serial=True,
     contenders=(
-        Contender("gradxform", gradxform, ("gradxform",)),
+        Contender("gradxform", sized(with_gradxform, build, operands), ("gradxform",)),
         Contender("C++", native, ("$g++",)),
-        Contender("JAX", jax_loops, ("jax",)),
-        Contender("JAX, folding", with_folding(jax_loops), ("jax",)),
-        Contender("gradxform, gradient", gradxform_gradient, ("gradxform",), expected=expected_gradient),
-        Contender("JAX, gradient", jax_gradient, ("jax",), sizes=(1,), expected=expected_gradient),
-        Contender("JAX, gradient, folding", with_folding(jax_gradient), ("jax",), sizes=(1,), expected=expected_gradient),
+        Contender("Numba", sized(with_numba, build_numba, operands), ("numba",)),
+        Contender("JAX", FORWARD, ("jax",)),
+        Contender("JAX, folding", with_folding(FORWARD), ("jax",)),
+        Contender(
+            "gradxform, gradient",
+            sized(with_gradxform, build_gradient, operands),
+            ("gradxform",),
+            expected=expected_gradient,
+        ),
+        Contender("JAX, gradient", BACKWARD, ("jax",), sizes=(1,), expected=expected_gradient),
+        Contender("JAX, gradient, folding", with_folding(BACKWARD), ("jax",), sizes=(1,), expected=expected_gradient),
     ),
     expected=expected,
     promises=(
         Promise("JAX / gradxform, forward", lambda m: m.ratio("JAX", "gradxform", SWEEPS), at_least=50),
+        Promise("Numba / gradxform, forward", lambda m: m.ratio("Numba", "gradxform", SWEEPS), at_least=1),
         Promise("gradxform / C++, forward", lambda m: m.ratio("gradxform", "C++", SWEEPS), at_most=1.5),
         Promise(
             "gradient / forward, gradxform", lambda m: m.ratio("gradxform, gradient", "gradxform", SWEEPS), at_most=6

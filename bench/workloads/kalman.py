@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from bench.contenders import contenders, promises, with_jax, with_pytensor
 from bench.peers import with_folding
-from bench.workload import Call, Contender, Promise, Workload
+from bench.workload import Contender, Workload
 
-STEPS = 500
+SIZES = (500,)
 PERIOD = 0.1
 LEVELS = np.array([-0.5, 0.3])
 
@@ -30,6 +31,11 @@ def observations(steps: int) -> np.ndarray:
     time = PERIOD * np.arange(steps)
     noise = np.random.default_rng(3).standard_normal((steps, 2))
     return np.column_stack([10 * np.cos(0.2 * time), 10 * np.sin(0.2 * time)]) + 1.2 * noise
+
+
+def operands(steps: int) -> tuple[np.ndarray, ...]:
+    """Give the noise levels and a track."""
+    return LEVELS, observations(steps)
 
 
 def likelihood(scan: Callable[..., Any], numpy: Any) -> Callable[[Any, Any], Any]:
@@ -76,58 +82,98 @@ def expected(steps: int) -> tuple[np.float64, np.ndarray]:
     return np.float64(loss(LEVELS, track)), gradient
 
 
-def gradxform(size: int) -> Call:
-    """gradxform."""
-    import gradxform as gx
-
-    f = gx.jit(gx.value_and_grad(likelihood(gx.lax.scan, np)))
-    return Call("f(p, y)", {"f": f, "p": LEVELS, "y": observations(size)})
+def build(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX for value and gradient."""
+    return library.value_and_grad(build_value(library, numpy))
 
 
-def gradxform_value(size: int) -> Call:
-    """gradxform, the value alone."""
-    import gradxform as gx
-
-    return Call("f(p, y)", {"f": gx.jit(likelihood(gx.lax.scan, np)), "p": LEVELS, "y": observations(size)})
+def build_value(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask for the value alone."""
+    return likelihood(library.lax.scan, numpy)
 
 
-def jax_filter(size: int) -> Call:
-    """JAX."""
-    import jax
-    import jax.numpy as jnp
-
-    f = jax.jit(jax.value_and_grad(likelihood(jax.lax.scan, jnp)))
-    names = {"f": f, "p": jnp.asarray(LEVELS), "y": jnp.asarray(observations(size)), "ready": jax.block_until_ready}
-    return Call("ready(f(p, y))", names)
-
-
-def jax_value(size: int) -> Call:
-    """JAX, the value alone."""
-    import jax
-    import jax.numpy as jnp
-
-    f = jax.jit(likelihood(jax.lax.scan, jnp))
-    return Call("f(p, y).block_until_ready()", {"f": f, "p": jnp.asarray(LEVELS), "y": jnp.asarray(observations(size))})
-
-
-def expected_value(size: int) -> np.float64:
+def expected_value(steps: int) -> np.float64:
     """Give the log-likelihood."""
-    return expected(size)[0]
+    return expected(steps)[0]
 
 
+def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor, through its scan."""
+
+    def scan(step: Callable[..., Any], carry: Any, track: Any) -> Any:
+        start = [tensor.as_tensor_variable(np.asarray(part)) for part in carry]
+        found = pytensor.scan(
+            lambda seen, *parts: list(step(parts, seen)[0]), sequences=[track], outputs_info=start, return_updates=False
+        )
+        return tuple(parts[-1] for parts in found), None
+
+    class Namespace:
+        """NumPy's names, with PyTensor's functions of its variables and NumPy's own constants."""
+
+        exp, log, stack = tensor.exp, tensor.log, tensor.stack
+        zeros, eye = np.zeros, np.eye
+
+    def call(levels: Any, track: Any) -> Any:
+        value = likelihood(scan, Namespace)(levels, track)
+        return value, pytensor.grad(value, levels)
+
+    return call
+
+
+def build_casadi(casadi: Any) -> Callable[..., Any]:
+    """Write one step as a graph of numbers, which CasADi's `mapaccum` repeats."""
+
+    def call(levels: Any, track: Any) -> Any:
+        state = casadi.SX.sym("state", 4 + 16 + 1)
+        seen, given = casadi.SX.sym("seen", 2), casadi.SX.sym("levels", 2)
+        mean, covariance, total = state[:4], casadi.reshape(state[4:20], 4, 4), state[20]
+        mean = MOTION @ mean
+        covariance = MOTION @ covariance @ MOTION.T + casadi.exp(2 * given[0]) * DISTURBANCE
+        innovation = seen - OBSERVATION @ mean
+        spread = OBSERVATION @ covariance @ OBSERVATION.T + casadi.exp(2 * given[1]) * np.eye(2)
+        determinant = spread[0, 0] * spread[1, 1] - spread[0, 1] * spread[1, 0]
+        turned = casadi.vertcat(
+            casadi.horzcat(spread[1, 1], -spread[0, 1]), casadi.horzcat(-spread[1, 0], spread[0, 0])
+        )
+        inverse = turned / determinant
+        gain = covariance @ OBSERVATION.T @ inverse
+        after = covariance - gain @ OBSERVATION @ covariance
+        total = total - 0.5 * (casadi.log(determinant) + innovation.T @ inverse @ innovation)
+        moved = casadi.vertcat(mean + gain @ innovation, casadi.vec(after), total)
+        step = casadi.Function("step", [state, seen, given], [moved])
+        steps = track.shape[0]
+        start = np.concatenate([np.zeros(4), 100 * np.eye(4).ravel(), np.zeros(1)])
+        states = step.mapaccum(steps)(start, track.T, casadi.repmat(levels, 1, steps))
+        value = states[20, -1]
+        return value, casadi.gradient(value, levels)
+
+    return call
+
+
+LISTED = (
+    *contenders(
+        operands,
+        both=build,
+        casadi=build_casadi,
+        casadi_compiled=build_casadi,
+        whole=True,
+        value=build_value,
+        expected_value=expected_value,
+        loop=True,
+    ),
+    # It compiles for a minute, at every size.
+    Contender("PyTensor", with_pytensor(build_pytensor, operands), ("pytensor", "numba"), sizes=SIZES),
+    Contender("JAX, value", with_jax(build_value, operands), ("jax",), expected=expected_value),
+    Contender("JAX, value, folding", with_folding(with_jax(build_value, operands)), ("jax",), expected=expected_value),
+)
 WORKLOAD = Workload(
     name="kalman",
-    title="Kalman filter, 4 states, 500 steps, log-likelihood and gradient in 2 noise levels",
-    sizes=(STEPS,),
-    contenders=(
-        Contender("gradxform", gradxform, ("gradxform",)),
-        Contender("JAX", jax_filter, ("jax",)),
-        Contender("JAX, folding", with_folding(jax_filter), ("jax",)),
-        Contender("gradxform, value", gradxform_value, ("gradxform",), expected=expected_value),
-        Contender("JAX, value", jax_value, ("jax",), expected=expected_value),
-        Contender("JAX, value, folding", with_folding(jax_value), ("jax",), expected=expected_value),
-    ),
+    title="Kalman filter, 4 states, n steps, log-likelihood and gradient in 2 noise levels",
+    sizes=SIZES,
+    growth=(50, 5_000),
+    serial=True,
+    contenders=LISTED,
     expected=expected,
-    promises=(Promise("JAX / gradxform", lambda m: m.ratio("JAX", "gradxform", STEPS), at_least=8),),
+    promises=promises(LISTED, SIZES, jax=8),
     relative_tolerance=1e-9,
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.contenders import applied, sized, with_casadi, with_gradxform, with_jax, with_numba, with_pytensor
 from bench.peers import with_folding
 from bench.workload import Call, Contender, Promise, Workload
 
@@ -20,9 +21,9 @@ STEP = 0.001
 PARAMETERS = (10.0, 28.0, 8 / 3)
 
 
-def operand() -> np.ndarray:
+def operands(steps: int) -> tuple[np.ndarray]:
     """Make the parameters."""
-    return np.array(PARAMETERS)
+    return (np.array(PARAMETERS),)
 
 
 def runge_kutta(field: Callable[[Any], Any], state: Any) -> Any:
@@ -95,38 +96,99 @@ def expected(steps: int) -> tuple[np.float64, np.ndarray]:
     return np.float64(state[:, 0] @ state[:, 0]), 2 * state[:, 0] @ state[:, 1:]
 
 
-def gradxform_vectors(size: int) -> Call:
-    """gradxform, a vector of three carried."""
-    import gradxform as gx
-
-    f = gx.jit(gx.value_and_grad(with_vectors(gx.lax.scan, np, size)))
-    return Call("f(p)", {"f": f, "p": operand()})
+def build_vectors(steps: int, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Carry a vector of three."""
+    return library.value_and_grad(with_vectors(library.lax.scan, numpy, steps))
 
 
-def gradxform_numbers(size: int) -> Call:
-    """gradxform, three numbers carried."""
-    import gradxform as gx
-
-    f = gx.jit(gx.value_and_grad(with_numbers(gx.lax.scan, size)))
-    return Call("f(p)", {"f": f, "p": operand()})
+def build_numbers(steps: int, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Carry three numbers."""
+    return library.value_and_grad(with_numbers(library.lax.scan, steps))
 
 
-def jax_vectors(size: int) -> Call:
-    """JAX, a vector of three carried."""
-    import jax
-    import jax.numpy as jnp
+def build_pytensor(steps: int, pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Carry three numbers through PyTensor's scan."""
 
-    f = jax.jit(jax.value_and_grad(with_vectors(jax.lax.scan, jnp, size)))
-    return Call("ready(f(p))", {"f": f, "p": jnp.asarray(operand()), "ready": jax.block_until_ready})
+    def scan(step: Callable[..., Any], state: Any, _: Any, *, length: int) -> Any:
+        start = [tensor.as_tensor_variable(np.array(number)) for number in state]
+        found = pytensor.scan(
+            lambda *numbers: list(step(numbers, None)[0]), outputs_info=start, n_steps=length, return_updates=False
+        )
+        return tuple(numbers[-1] for numbers in found), None
+
+    def call(parameters: Any) -> Any:
+        value = with_numbers(scan, steps)(parameters)
+        return value, pytensor.grad(value, parameters)
+
+    return call
 
 
-def jax_numbers(size: int) -> Call:
-    """JAX, three numbers carried."""
-    import jax
-    import jax.numpy as jnp
+def build_casadi(steps: int, casadi: Any) -> Callable[..., Any]:
+    """Write one step as a graph of numbers, which CasADi's `mapaccum` repeats."""
 
-    f = jax.jit(jax.value_and_grad(with_numbers(jax.lax.scan, size)))
-    return Call("ready(f(p))", {"f": f, "p": jnp.asarray(operand()), "ready": jax.block_until_ready})
+    def call(parameters: Any) -> Any:
+        state, constants = casadi.SX.sym("state", 3), casadi.SX.sym("constants", 3)
+
+        def field(s: Any) -> Any:
+            x, y, z = s[0], s[1], s[2]
+            return casadi.vertcat(
+                constants[0] * (y - x), x * (constants[1] - z) - y, x * y - constants[2] * z
+            )
+
+        step = casadi.Function("step", [state, constants], [runge_kutta(field, state)])
+        states = step.mapaccum(steps)(casadi.DM.ones(3), casadi.repmat(parameters, 1, steps))
+        value = casadi.sumsqr(states[:, -1])
+        return value, casadi.gradient(value, parameters)
+
+    return call
+
+
+def build_numba(steps: int, numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write loops for Numba: the states are kept on the way forward, and the way back is from paper."""
+
+    @njit
+    def slope(p: Any, s: Any) -> Any:
+        x, y, z = s
+        return p[0] * (y - x), x * (p[1] - z) - y, x * y - p[2] * z
+
+    @njit
+    def moved(s: Any, k: Any, step: float) -> Any:
+        return s[0] + step * k[0], s[1] + step * k[1], s[2] + step * k[2]
+
+    @njit
+    def back(p: Any, s: Any, bar: Any) -> Any:
+        """Give the cotangents of the state and of the parameters for one slope."""
+        x, y, z = s
+        a, b, c = bar
+        return (-p[0] * a + (p[1] - z) * b + y * c, p[0] * a - b + x * c, -x * b - p[2] * c), ((y - x) * a, x * b, -z * c)
+
+    def call(parameters: np.ndarray) -> Any:
+        p = (parameters[0], parameters[1], parameters[2])
+        kept, s = np.empty((steps, 3)), (1.0, 1.0, 1.0)
+        for t in range(steps):
+            kept[t, 0], kept[t, 1], kept[t, 2] = s
+            k1 = slope(p, s)
+            k2 = slope(p, moved(s, k1, STEP / 2))
+            k3 = slope(p, moved(s, k2, STEP / 2))
+            k4 = slope(p, moved(s, k3, STEP))
+            s = moved(moved(moved(moved(s, k1, STEP / 6), k2, STEP / 3), k3, STEP / 3), k4, STEP / 6)
+        bar, gradient, zero = (2 * s[0], 2 * s[1], 2 * s[2]), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+        for t in range(steps - 1, -1, -1):
+            s1 = (kept[t, 0], kept[t, 1], kept[t, 2])
+            k1 = slope(p, s1)
+            s2 = moved(s1, k1, STEP / 2)
+            k2 = slope(p, s2)
+            s3 = moved(s1, k2, STEP / 2)
+            s4 = moved(s1, slope(p, s3), STEP)
+            bar4, part4 = back(p, s4, moved(zero, bar, STEP / 6))
+            bar3, part3 = back(p, s3, moved(moved(zero, bar, STEP / 3), bar4, STEP))
+            bar2, part2 = back(p, s2, moved(moved(zero, bar, STEP / 3), bar3, STEP / 2))
+            bar1, part1 = back(p, s1, moved(moved(zero, bar, STEP / 6), bar2, STEP / 2))
+            bar = moved(moved(moved(moved(bar, bar1, 1.0), bar2, 1.0), bar3, 1.0), bar4, 1.0)
+            gradient = moved(moved(moved(moved(gradient, part1, 1.0), part2, 1.0), part3, 1.0), part4, 1.0)
+        return s[0] * s[0] + s[1] * s[1] + s[2] * s[2], np.array(gradient)
+
+    return njit(call)
 
 
 def native(size: int) -> Call:
@@ -135,28 +197,43 @@ def native(size: int) -> Call:
 
     function = load("lorenz", elementary=False).lorenz
     function.argtypes, function.restype = (ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p), ctypes.c_double
-    parameters = operand()
 
     def call(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(3)
         return function(size, parameters.ctypes.data, gradient.ctypes.data), gradient
 
-    return Call("f(p)", {"f": call, "p": parameters})
+    return applied(call, operands(size))
+
+
+def listed() -> tuple[Contender, ...]:
+    """List both libraries in both ways."""
+    found = [Contender("C++", native, ("$g++",))]
+    for name, build in (("vectors", build_vectors), ("numbers", build_numbers)):
+        theirs = sized(with_jax, build, operands)
+        found += [
+            Contender(f"gradxform, {name}", sized(with_gradxform, build, operands), ("gradxform",)),
+            Contender(f"JAX, {name}", theirs, ("jax",)),
+            Contender(f"JAX, {name}, folding", with_folding(theirs), ("jax",)),
+        ]
+    found += [
+        Contender("Numba", sized(with_numba, build_numba, operands), ("numba",)),
+        Contender("PyTensor", sized(with_pytensor, build_pytensor, operands), ("pytensor", "numba")),
+        Contender("CasADi", sized(functools.partial(with_casadi, whole=True), build_casadi, operands), ("casadi",)),
+        Contender(
+            "CasADi, compiled",
+            sized(functools.partial(with_casadi, whole=True, compiled=True), build_casadi, operands),
+            ("casadi", "$g++"),
+        ),
+    ]
+    return tuple(sorted(found, key=lambda contender: not contender.ours))
 
 
 WORKLOAD = Workload(
     name="lorenz",
     title="Lorenz, 10,000 Runge-Kutta steps, value and gradient in 3 parameters",
     sizes=(STEPS,),
-    contenders=(
-        Contender("gradxform, vectors", gradxform_vectors, ("gradxform",)),
-        Contender("gradxform, numbers", gradxform_numbers, ("gradxform",)),
-        Contender("C++", native, ("$g++",)),
-        Contender("JAX, vectors", jax_vectors, ("jax",)),
-        Contender("JAX, numbers", jax_numbers, ("jax",)),
-        Contender("JAX, vectors, folding", with_folding(jax_vectors), ("jax",)),
-        Contender("JAX, numbers, folding", with_folding(jax_numbers), ("jax",)),
-    ),
+    serial=True,
+    contenders=listed(),
     expected=expected,
     promises=(
         Promise("gradxform, vectors / C++", lambda m: m.ratio("gradxform, vectors", "C++", STEPS), at_most=1.5),
@@ -172,6 +249,12 @@ WORKLOAD = Workload(
             "JAX folding / gradxform, numbers",
             lambda m: m.ratio("JAX, numbers, folding", "gradxform, numbers", STEPS),
             at_least=1,
+        ),
+        *(
+            Promise(
+                f"{name} / gradxform, numbers", lambda m, name=name: m.ratio(name, "gradxform, numbers", STEPS), at_least=1
+            )
+            for name in ("Numba", "PyTensor", "CasADi", "CasADi, compiled")
         ),
     ),
     # The equations are chaotic: each rounding is amplified some ten thousand times.

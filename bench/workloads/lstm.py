@@ -1,4 +1,4 @@
-"""An LSTM over 100 steps, hidden 128, batch 32, 64 inputs: value and gradient in all weights."""
+"""An LSTM over n steps, hidden 128, batch 32, 64 inputs: value and gradient in all weights."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers import with_folding
-from bench.workload import Call, Contender, Promise, Workload
+from bench.contenders import contenders, promises, with_torch
+from bench.workload import Contender, Workload
 
-STEPS = 100
+SIZES = (100,)
 INPUTS, HIDDEN, BATCH = 64, 128, 32
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(steps: int, dtype: type = np.float64) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Make weights as they are initialised, and a batch of sequences."""
     random = np.random.default_rng(5)
@@ -93,118 +93,86 @@ def expected_in(steps: int, dtype: type) -> tuple[np.floating[Any], dict[str, np
     return dtype(value), {name: array.astype(dtype) for name, array in gradient.items()}
 
 
-def gradxform(dtype: type) -> Callable[[int], Call]:
-    """gradxform."""
-
-    def prepare(size: int) -> Call:
-        import gradxform as gx
-
-        weights, xs = operands(size, dtype)
-        return Call("f(w, x)", {"f": gx.jit(gx.value_and_grad(with_scan(gx.lax.scan, np))), "w": weights, "x": xs})
-
-    return prepare
+def build(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX for value and gradient."""
+    return library.value_and_grad(build_value(library, numpy))
 
 
-def jax_scan(dtype: type) -> Callable[[int], Call]:
-    """JAX."""
-
-    def prepare(size: int) -> Call:
-        import jax
-        import jax.numpy as jnp
-
-        weights, xs = jax.tree_util.tree_map(jnp.asarray, operands(size, dtype))
-        f = jax.jit(jax.value_and_grad(with_scan(jax.lax.scan, jnp)))
-        return Call("ready(f(w, x))", {"f": f, "w": weights, "x": xs, "ready": jax.block_until_ready})
-
-    return prepare
+def build_value(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask for the value alone."""
+    return with_scan(library.lax.scan, numpy)
 
 
-def torch_cell(dtype: type) -> Callable[[int], Call]:
-    """torch eager, the cell written out."""
+def build_torch(torch: Any) -> Callable[..., Any]:
+    """Write the cell out for PyTorch."""
 
-    def prepare(size: int) -> Call:
-        import torch
+    def call(weights: Any, inputs: Any) -> Any:
+        leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+        hidden = cell = torch.zeros(BATCH, HIDDEN, dtype=inputs.dtype)
+        states = []
+        for x in inputs:
+            gates = x @ leaves["input"] + hidden @ leaves["hidden"] + leaves["bias"]
+            enter, forget, candidate, leave = gates.chunk(4, dim=1)
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
+            hidden = torch.sigmoid(leave) * torch.tanh(cell)
+            states.append(hidden)
+        value = torch.stack(states).square().mean()
+        gradient = torch.autograd.grad(value, list(leaves.values()))
+        return value.detach(), dict(zip(leaves, gradient, strict=True))
 
-        torch.set_num_threads(torch_threads())
-        weights, xs = operands(size, dtype)
-        leaves = {name: torch.from_numpy(weight.copy()).requires_grad_() for name, weight in weights.items()}
-        inputs = torch.from_numpy(xs)
-
-        def call() -> tuple[Any, dict[str, Any]]:
-            hidden = cell = torch.zeros(BATCH, HIDDEN, dtype=inputs.dtype)
-            states = []
-            for x in inputs:
-                gates = x @ leaves["input"] + hidden @ leaves["hidden"] + leaves["bias"]
-                enter, forget, candidate, leave = gates.chunk(4, dim=1)
-                cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
-                hidden = torch.sigmoid(leave) * torch.tanh(cell)
-                states.append(hidden)
-            value = torch.stack(states).square().mean()
-            gradient = torch.autograd.grad(value, list(leaves.values()))
-            return value.detach().numpy(), {n: g.numpy() for n, g in zip(leaves, gradient, strict=True)}
-
-        return Call("f()", {"f": call})
-
-    return prepare
+    return call
 
 
-def torch_module(dtype: type) -> Callable[[int], Call]:
-    """torch eager, its own LSTM module, whose loop and cell are native; its second bias is zero."""
+def build_torch_module(torch: Any) -> Callable[..., Any]:
+    """Use PyTorch's own LSTM module, whose loop and cell are native; its second bias is zero."""
+    prepared: list[Any] = []
 
-    def prepare(size: int) -> Call:
-        import torch
-
-        torch.set_num_threads(torch_threads())
-        weights, xs = operands(size, dtype)
-        inputs = torch.from_numpy(xs)
-        module = torch.nn.LSTM(INPUTS, HIDDEN, dtype=inputs.dtype)
-        with torch.no_grad():
-            module.weight_ih_l0.copy_(torch.from_numpy(weights["input"].T.copy()))
-            module.weight_hh_l0.copy_(torch.from_numpy(weights["hidden"].T.copy()))
-            module.bias_ih_l0.copy_(torch.from_numpy(weights["bias"]))
-            module.bias_hh_l0.zero_()
+    def call(weights: Any, inputs: Any) -> Any:
+        if not prepared:
+            module = torch.nn.LSTM(INPUTS, HIDDEN, dtype=inputs.dtype)
+            with torch.no_grad():
+                module.weight_ih_l0.copy_(weights["input"].T)
+                module.weight_hh_l0.copy_(weights["hidden"].T)
+                module.bias_ih_l0.copy_(weights["bias"])
+                module.bias_hh_l0.zero_()
+            prepared.append(module)
+        (module,) = prepared
+        states, _ = module(inputs)
+        value = states.square().mean()
         parameters = (module.bias_ih_l0, module.weight_hh_l0, module.weight_ih_l0)
+        bias, hidden, entering = torch.autograd.grad(value, parameters)
+        return value.detach(), (bias, hidden.T, entering.T)
 
-        def call() -> tuple[Any, tuple[Any, ...]]:
-            states, _ = module(inputs)
-            value = states.square().mean()
-            bias, hidden, entering = torch.autograd.grad(value, parameters)
-            return value.detach().numpy(), (bias.numpy(), hidden.numpy().T, entering.numpy().T)
-
-        return Call("f()", {"f": call})
-
-    return prepare
+    return call
 
 
-def torch_threads() -> int:
-    """Give torch as many threads as every contender has."""
-    import os
-
-    return int(os.environ["OMP_NUM_THREADS"])
-
-
-def contenders(dtype: type) -> tuple[Contender, ...]:
-    """List who does it."""
-    return (
-        Contender("gradxform", gradxform(dtype), ("gradxform",)),
-        Contender("JAX", jax_scan(dtype), ("jax",)),
-        Contender("JAX, folding", with_folding(jax_scan(dtype)), ("jax",)),
-        Contender("torch eager, cell", torch_cell(dtype), ("torch",)),
-        Contender("torch eager, its LSTM", torch_module(dtype), ("torch",)),
+def workload(name: str, dtype: type, relative_tolerance: float, absolute_tolerance: float) -> Workload:
+    """Make the workload in one precision."""
+    chosen = functools.partial(operands, dtype=dtype)
+    listed = (
+        *contenders(
+            chosen,
+            both=build,
+            torch=build_torch,
+            value=build_value,
+            expected_value=lambda size: expected_in(size, dtype)[0],
+            loop=True,
+        ),
+        Contender("torch eager, its LSTM", with_torch(build_torch_module, chosen), ("torch",)),
+    )
+    return Workload(
+        name=name,
+        title=f"LSTM, n steps, hidden 128, batch 32, 64 inputs, value and gradient, {dtype.__name__}",
+        sizes=SIZES,
+        growth=(10,),
+        # Forwards, and twice that backwards.
+        flops=lambda steps: 6.0 * steps * BATCH * 4 * HIDDEN * (INPUTS + HIDDEN),
+        contenders=listed,
+        expected=lambda size: expected_in(size, dtype),
+        promises=promises(listed, SIZES, least=1.5),
+        relative_tolerance=relative_tolerance,
+        absolute_tolerance=absolute_tolerance,
     )
 
 
-PROMISES = tuple(
-    Promise(f"{peer} / gradxform", lambda m, peer=peer: m.ratio(peer, "gradxform", STEPS), at_least=1.5)  # type: ignore[misc]
-    for peer in ("JAX", "JAX, folding", "torch eager, cell", "torch eager, its LSTM")
-)
-
-WORKLOAD = Workload(
-    name="lstm",
-    title="LSTM, 100 steps, hidden 128, batch 32, 64 inputs, value and gradient, float64",
-    sizes=(STEPS,),
-    contenders=contenders(np.float64),
-    expected=lambda size: expected_in(size, np.float64),
-    promises=PROMISES,
-    relative_tolerance=1e-9,
-)
+WORKLOAD = workload("lstm", np.float64, 1e-9, 1e-13)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.contenders import contenders, with_gradxform, with_jax
 from bench.peers import with_folding
 from bench.workload import Call, Contender, Medians, Promise, Workload
 
@@ -19,6 +20,11 @@ POINT = 2.0
 DAMPING = 2e-5
 TOLERANCE = 1e-9
 ITERATIONS = 1_000_000
+
+
+def operands(size: int) -> tuple[float]:
+    """Give the number whose root is sought."""
+    return (POINT,)
 
 
 def with_loop(while_loop: Callable[..., Any], absolute: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -58,45 +64,32 @@ def expected_gradient(size: int) -> tuple[np.float64, np.float64]:
     return np.float64(by_hand()[0]), np.float64(by_hand()[1])
 
 
-def gradxform(size: int) -> Call:
-    """gradxform."""
-    import gradxform as gx
-
-    return Call("f(a)", {"f": gx.jit(with_loop(gx.lax.while_loop, np.abs)), "a": POINT})
+def build(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX for the root."""
+    return with_loop(library.lax.while_loop, numpy.abs)
 
 
-def gradxform_reverse(size: int) -> Call:
-    """gradxform, value and derivative in reverse mode: JAX refuses."""
-    import gradxform as gx
-
-    return Call("f(a)", {"f": gx.jit(gx.value_and_grad(with_loop(gx.lax.while_loop, np.abs))), "a": POINT})
+def build_forward(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask for value and derivative in forward mode."""
+    return lambda a: library.jvp(build(library, numpy), (a,), (numpy.ones(()),))
 
 
-def gradxform_forward(size: int) -> Call:
-    """gradxform, value and derivative in forward mode."""
-    import gradxform as gx
-
-    function = with_loop(gx.lax.while_loop, np.abs)
-    return Call("f(a)", {"f": gx.jit(lambda a: gx.jvp(function, (a,), (1.0,))), "a": POINT})
+def build_reverse(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask for value and derivative in reverse mode: JAX refuses."""
+    return library.value_and_grad(build(library, numpy))
 
 
-def jax_loop(size: int) -> Call:
-    """JAX."""
-    import jax
-    import jax.numpy as jnp
+def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write the loop for Numba."""
 
-    f = jax.jit(with_loop(jax.lax.while_loop, jnp.abs))
-    return Call("f(a).block_until_ready()", {"f": f, "a": jnp.asarray(POINT)})
+    def root(a: float) -> float:
+        x = step = a
+        while abs(step) > TOLERANCE:
+            step = (x - a / (x * x)) / 3
+            x -= DAMPING * step
+        return x
 
-
-def jax_forward(size: int) -> Call:
-    """JAX, value and derivative in forward mode."""
-    import jax
-    import jax.numpy as jnp
-
-    function = with_loop(jax.lax.while_loop, jnp.abs)
-    f = jax.jit(lambda a: jax.jvp(function, (a,), (jnp.ones(()),)))
-    return Call("ready(f(a))", {"f": f, "a": jnp.asarray(POINT), "ready": jax.block_until_ready})
+    return njit(root)
 
 
 def native(source: str) -> Callable[[int], Call]:
@@ -117,21 +110,25 @@ def nanoseconds(contender: str, yardstick: str) -> Callable[[Medians], float]:
     return lambda m: (m.of(contender, ITERATIONS) - m.of(yardstick, ITERATIONS)) / by_hand()[2] * 1e9
 
 
+FORWARD = with_jax(build_forward, operands)
+LISTED = (
+    *contenders(operands, both=build, numba=build_numba, native=native("newton"), loop=True),
+    Contender("C++, dividing by 3", native("newton_exact"), ("$g++",)),
+    Contender(
+        "gradxform, forward mode", with_gradxform(build_forward, operands), ("gradxform",), expected=expected_gradient
+    ),
+    Contender(
+        "gradxform, reverse mode", with_gradxform(build_reverse, operands), ("gradxform",), expected=expected_gradient
+    ),
+    Contender("JAX, forward mode", FORWARD, ("jax",), expected=expected_gradient),
+    Contender("JAX, forward mode, folding", with_folding(FORWARD), ("jax",), expected=expected_gradient),
+)
 WORKLOAD = Workload(
     name="newton_while",
     title="damped Newton in a while_loop, about a million iterations",
     sizes=(ITERATIONS,),
-    contenders=(
-        Contender("gradxform", gradxform, ("gradxform",)),
-        Contender("C++", native("newton"), ("$g++",)),
-        Contender("C++, dividing by 3", native("newton_exact"), ("$g++",)),
-        Contender("JAX", jax_loop, ("jax",)),
-        Contender("JAX, folding", with_folding(jax_loop), ("jax",)),
-        Contender("gradxform, forward mode", gradxform_forward, ("gradxform",), expected=expected_gradient),
-        Contender("gradxform, reverse mode", gradxform_reverse, ("gradxform",), expected=expected_gradient),
-        Contender("JAX, forward mode", jax_forward, ("jax",), expected=expected_gradient),
-        Contender("JAX, forward mode, folding", with_folding(jax_forward), ("jax",), expected=expected_gradient),
-    ),
+    serial=True,
+    contenders=LISTED,
     expected=expected,
     promises=(
         Promise("nanoseconds of an iteration beyond C++", nanoseconds("gradxform", "C++"), at_most=3.0),

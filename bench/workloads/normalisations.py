@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bench.contenders import contenders, promises, with_native
-from bench.workload import Call, Workload
+from bench.workload import ELEMENTARY, Call, Workload
+from bench.workloads import normalisation_loops
 
 SIZES = (4_096,)
 COLUMNS = 1_024
@@ -48,8 +49,9 @@ def normalised(numpy: Any, axis: int) -> Callable[..., Any]:
     return function
 
 
-def forward(name: str, numpy: Any, special: Any) -> Callable[..., Any]:
+def forward(name: str, library: Any, numpy: Any) -> Callable[..., Any]:
     """Write the computation for gradxform or JAX, with their own softmax."""
+    special = library.scipy.special
     return {
         "softmax": lambda x: special.softmax(x, axis=1),
         "log_softmax": lambda x: special.log_softmax(x, axis=1),
@@ -63,42 +65,27 @@ def backward(library: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given: library.vjp(function, *given[:-1])[1](given[-1])
 
 
-def with_gradxform(name: str, gradient: bool) -> Callable[..., Any]:
-    """Ask gradxform."""
-    import gradxform as gx
-    from gradxform.scipy import special
-
-    function = forward(name, np, special)
-    return backward(gx, function) if gradient else function
+def with_both(name: str, gradient: bool, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX."""
+    function = forward(name, library, numpy)
+    return backward(library, function) if gradient else function
 
 
-def with_jax(name: str, gradient: bool) -> Callable[..., Any]:
-    """Ask JAX."""
-    import jax
-    import jax.numpy as jnp
-
-    function = forward(name, jnp, jax.nn)
-    return backward(jax, function) if gradient else function
-
-
-def torch_forward(name: str) -> Callable[..., Any]:
+def torch_forward(name: str, torch: Any) -> Callable[..., Any]:
     """Write the computation with torch's own operations, which have kernels of their own."""
-    import torch
-    from torch.nn.functional import batch_norm, layer_norm
-
-    return {
+    batch_norm, layer_norm = torch.nn.functional.batch_norm, torch.nn.functional.layer_norm
+    ways: dict[str, Callable[..., Any]] = {
         "softmax": lambda x: torch.softmax(x, 1),
         "log_softmax": lambda x: torch.log_softmax(x, 1),
         "layer_norm": lambda x, gain, shift: layer_norm(x, (COLUMNS,), gain, shift, EPSILON),
         "batch_norm": lambda x, gain, shift: batch_norm(x, None, None, gain, shift, training=True, eps=EPSILON),
-    }[name]
+    }
+    return ways[name]
 
 
-def with_torch(name: str, gradient: bool) -> Callable[..., Any]:
+def with_torch(name: str, gradient: bool, torch: Any) -> Callable[..., Any]:
     """Ask torch's tape."""
-    import torch
-
-    function = torch_forward(name)
+    function = torch_forward(name, torch)
 
     def pulled(*given: Any) -> Any:
         leaves = [operand.detach().requires_grad_() for operand in given[:-1]]
@@ -107,12 +94,33 @@ def with_torch(name: str, gradient: bool) -> Callable[..., Any]:
     return pulled if gradient else function
 
 
-def with_torch_transforms(name: str, gradient: bool) -> Callable[..., Any]:
+def with_torch_transforms(name: str, gradient: bool, torch: Any) -> Callable[..., Any]:
     """Ask torch's function transforms, which its compiler sees through."""
-    import torch
-
-    function = torch_forward(name)
+    function = torch_forward(name, torch)
     return backward(torch.func, function) if gradient else function
+
+
+def with_pytensor(name: str, gradient: bool, pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor, with its own softmax."""
+    functions: dict[str, Callable[..., Any]] = {
+        "softmax": lambda x: tensor.special.softmax(x, axis=1),
+        "log_softmax": lambda x: tensor.special.log_softmax(x, axis=1),
+        "layer_norm": normalised(tensor, 1),
+        "batch_norm": normalised(tensor, 0),
+    }
+    function = functions[name]
+
+    def pulled(*given: Any) -> Any:
+        *leaves, cotangent = given
+        return pytensor.grad(None, leaves, known_grads={function(*leaves): cotangent})
+
+    return pulled if gradient else function
+
+
+def with_numba(name: str, gradient: bool, numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write loops for Numba."""
+    loops = normalisation_loops.BACKWARD if gradient else normalisation_loops.FORWARD
+    return njit(loops[name](numba))
 
 
 def by_hand(name: str, *given: np.ndarray) -> np.ndarray:
@@ -143,10 +151,8 @@ def gradient_by_hand(name: str, *given: np.ndarray) -> tuple[np.ndarray, ...]:
     return slope, (cotangent * unit).sum(axis=0), cotangent.sum(axis=0)
 
 
-def native(name: str, gradient: bool, same: bool = False) -> Callable[[int], Call] | None:
-    """C++, where it was written."""
-    if name not in ("softmax", "layer_norm"):
-        return None
+def native(name: str, gradient: bool, same: bool = False) -> Callable[[int], Call]:
+    """C++, into new arrays or into the same ones."""
     shapes: tuple[tuple[int, ...], ...] = ((COLUMNS,),) * (INPUTS[name] - 1) if gradient else ()
     return with_native(
         name,
@@ -154,7 +160,7 @@ def native(name: str, gradient: bool, same: bool = False) -> Callable[[int], Cal
         functools.partial(inputs_and_cotangent if gradient else inputs, name),
         lambda rows: (rows, COLUMNS),
         lambda rows: ((rows, COLUMNS), *shapes),
-        elementary=name == "softmax",
+        elementary="softmax" in name,
         same=same,
     )
 
@@ -165,10 +171,11 @@ def workload(name: str, gradient: bool) -> Workload:
     expected = functools.partial(gradient_by_hand if gradient else by_hand, name)
     listed = contenders(
         operands,
-        gradxform=lambda: with_gradxform(name, gradient),
-        jax=lambda: with_jax(name, gradient),
-        torch=lambda: with_torch(name, gradient),
-        torch_compiled=lambda: with_torch_transforms(name, gradient),
+        both=functools.partial(with_both, name, gradient),
+        torch=functools.partial(with_torch, name, gradient),
+        torch_compiled=functools.partial(with_torch_transforms, name, gradient),
+        numba=functools.partial(with_numba, name, gradient),
+        pytensor=functools.partial(with_pytensor, name, gradient),
         numpy=None if gradient else expected,
         by_hand=expected if gradient else None,
         native=native(name, gradient),
@@ -179,6 +186,9 @@ def workload(name: str, gradient: bool) -> Workload:
         name=f"normalisations.{name}{'_gradient' if gradient else ''}",
         title=f"{f'gradient of {words}' if gradient else words}, {COLUMNS:,} columns",
         sizes=SIZES,
+        growth=(8, 64, 512),
+        fused="batch" not in name,
+        flops=lambda rows: (ELEMENTARY + 4 if "softmax" in name else 14 if gradient else 8) * rows * COLUMNS,
         contenders=listed,
         expected=lambda rows: expected(*operands(rows)),
         promises=promises(listed, SIZES, jax=8 if gradient and name == "layer_norm" else 1),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bench.contenders import contenders, promises, with_native
-from bench.workload import Workload
+from bench.contenders import contenders, promises, threads, with_native
+from bench.workload import ELEMENTARY, Workload
 
 SIZES = (100, 1_000)
 SOFTENING = 1e-3
@@ -18,7 +19,7 @@ KINDS = ("gravitation", "gaussian")
 DIMENSIONS = {"gravitation": 3, "gaussian": 8}
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(kind: str, count: int) -> tuple[np.ndarray, ...]:
     """Make the points, a row for each coordinate; for the kernel, a weight for each point."""
     random = np.random.default_rng(37)
@@ -42,25 +43,18 @@ def energy(kind: str, numpy: Any) -> Callable[..., Any]:
     return gravitation if kind == "gravitation" else gaussian
 
 
-def with_gradxform(kind: str) -> Callable[..., Any]:
-    """Ask gradxform."""
-    import gradxform as gx
-
-    return gx.value_and_grad(energy(kind, np))
+def value_alone(kind: str, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform for the energy."""
+    return energy(kind, numpy)
 
 
-def with_jax(kind: str) -> Callable[..., Any]:
-    """Ask JAX."""
-    import jax
-    import jax.numpy as jnp
-
-    return jax.value_and_grad(energy(kind, jnp))
+def with_both(kind: str, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX."""
+    return library.value_and_grad(energy(kind, numpy))
 
 
-def with_torch(kind: str) -> Callable[..., Any]:
+def with_torch(kind: str, torch: Any) -> Callable[..., Any]:
     """Ask torch's tape."""
-    import torch
-
     function = energy(kind, torch)
 
     def both(points: Any, *weights: Any) -> Any:
@@ -71,10 +65,8 @@ def with_torch(kind: str) -> Callable[..., Any]:
     return both
 
 
-def with_torch_transforms(kind: str) -> Callable[..., Any]:
+def with_torch_transforms(kind: str, torch: Any) -> Callable[..., Any]:
     """Ask torch's function transforms, which its compiler sees through."""
-    import torch
-
     swapped = torch.func.grad_and_value(energy(kind, torch))
 
     def both(*given: Any) -> Any:
@@ -82,6 +74,64 @@ def with_torch_transforms(kind: str) -> Callable[..., Any]:
         return value, gradient
 
     return both
+
+
+def with_pytensor(kind: str, pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor."""
+    function = energy(kind, tensor)
+
+    def both(points: Any, *weights: Any) -> Any:
+        value = function(points, *weights)
+        return value, pytensor.grad(value, points)
+
+    return both
+
+
+def with_numba(kind: str, numba: Any, _: Any) -> Callable[..., Any]:
+    """Write loops for Numba: all pairs, each point's force summed up before it is stored; in threads from a hundred points."""
+
+    def gravitation(points: np.ndarray) -> Any:
+        count = points.shape[1]
+        gradient, value = np.empty_like(points), 0.0
+        x, y, z = points
+        for i in numba.prange(count):
+            near, pull_x, pull_y, pull_z = 0.0, 0.0, 0.0, 0.0
+            for j in range(count):
+                dx, dy, dz = x[i] - x[j], y[i] - y[j], z[i] - z[j]
+                inverse = 1 / math.sqrt(dx * dx + dy * dy + dz * dz + SOFTENING)
+                cube = inverse * inverse * inverse
+                near += inverse
+                pull_x += cube * dx
+                pull_y += cube * dy
+                pull_z += cube * dz
+            value -= 0.5 * near
+            gradient[0, i], gradient[1, i], gradient[2, i] = pull_x, pull_y, pull_z
+        return value, gradient
+
+    def gaussian(points: np.ndarray, weights: np.ndarray) -> Any:
+        dimensions, count = points.shape
+        gradient, value = np.empty_like(points), 0.0
+        rows = np.ascontiguousarray(points.T)
+        for i in numba.prange(count):
+            near, pull = 0.0, np.zeros(dimensions)
+            for j in range(count):
+                square = 0.0
+                for d in range(dimensions):
+                    square += (rows[i, d] - rows[j, d]) ** 2
+                kernel = weights[j] * math.exp(-0.5 * square)
+                near += kernel
+                for d in range(dimensions):
+                    pull[d] += kernel * (rows[i, d] - rows[j, d])
+            value += weights[i] * near
+            gradient[:, i] = -2 * weights[i] * pull
+        return value, gradient
+
+    chosen = gravitation if kind == "gravitation" else gaussian
+    serial = numba.njit(fastmath=True)(chosen)
+    if threads() == 1:
+        return serial
+    parallel = numba.njit(fastmath=True, parallel=True)(chosen)
+    return lambda points, *weights: (parallel if points.shape[1] > 100 else serial)(points, *weights)
 
 
 def by_hand(kind: str, points: np.ndarray, *weights: np.ndarray) -> tuple[np.float64, np.ndarray]:
@@ -102,11 +152,14 @@ def workload(kind: str) -> Workload:
     dimensions = DIMENSIONS[kind]
     listed = contenders(
         given,
-        gradxform=lambda: with_gradxform(kind),
-        jax=lambda: with_jax(kind),
-        torch=lambda: with_torch(kind),
-        torch_compiled=lambda: with_torch_transforms(kind),
+        both=functools.partial(with_both, kind),
+        torch=functools.partial(with_torch, kind),
+        torch_compiled=functools.partial(with_torch_transforms, kind),
+        value=functools.partial(value_alone, kind),
+        expected_value=lambda count: by_hand(kind, *given(count))[0],
         by_hand=functools.partial(by_hand, kind),
+        numba=functools.partial(with_numba, kind),
+        pytensor=functools.partial(with_pytensor, kind),
         native=with_native(
             kind,
             kind,
@@ -120,6 +173,9 @@ def workload(kind: str) -> Workload:
         name=f"pairs.{kind}",
         title=f"{kind} energy of all pairs of points in {dimensions} dimensions, value and gradient",
         sizes=SIZES,
+        growth=(10, 300, 3_000),
+        fused=True,
+        flops=lambda count: (8 * dimensions + (ELEMENTARY if kind == "gaussian" else 6)) * count**2,
         contenders=listed,
         expected=lambda count: by_hand(kind, *given(count)),
         promises=promises(listed, SIZES),

@@ -7,12 +7,13 @@ row for each pair of a feature and a class, so its problem is smaller.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bench.contenders import contenders, promises, with_native
+from bench.contenders import contenders, promises, threads, with_native
 from bench.workload import Call, Workload
 
 SIZES = (100_000,)
@@ -26,7 +27,7 @@ def extents(kind: str, order: str, size: int) -> tuple[int, int, int]:
     return (size // 10, 20, 5) if (kind, order) == ("softmax", "hessian") else (size, FEATURES, CLASSES)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(kind: str, order: str, size: int) -> tuple[np.ndarray, ...]:
     """Make weights, features, targets; for the product, a direction as well."""
     random = np.random.default_rng(31)
@@ -34,49 +35,39 @@ def operands(kind: str, order: str, size: int) -> tuple[np.ndarray, ...]:
     shape = (features, classes) if kind == "softmax" else (features,)
     weights, direction = 0.3 * features**-0.5 * random.standard_normal((2, *shape))
     x = random.standard_normal((count, features))
-    targets = {
+    makers: dict[str, Callable[[], np.ndarray]] = {
         "logistic": lambda: random.choice((-1.0, 1.0), count),
         "softmax": lambda: np.eye(classes)[random.integers(classes, size=count)],
         "poisson": lambda: random.poisson(1.0, count).astype(np.float64),
-    }[kind]()
+    }
+    targets = makers[kind]()
     return (weights, x, targets, direction) if order == "product" else (weights, x, targets)
 
 
-def with_gradxform(kind: str, order: str) -> Callable[..., Any]:
-    """Ask gradxform."""
-    import gradxform as gx
-    from gradxform.scipy.special import logsumexp
-
-    loss: Callable[..., Any] = {
-        "logistic": lambda w, x, y: np.mean(np.logaddexp(0.0, -y * (x @ w))),
-        "softmax": lambda w, x, y: np.mean(logsumexp(x @ w, axis=1) - (y * (x @ w)).sum(axis=1)),
-        "poisson": lambda w, x, y: np.mean(np.exp(x @ w) - y * (x @ w)),
-    }[kind]
-    return {"gradient": gx.value_and_grad, "product": gx.hvp, "hessian": gx.hessian}[order](loss)
+def loss_of(kind: str, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Write the loss for gradxform and JAX."""
+    logsumexp = library.scipy.special.logsumexp
+    losses: dict[str, Callable[..., Any]] = {
+        "logistic": lambda w, x, y: numpy.mean(numpy.logaddexp(0.0, -y * (x @ w))),
+        "softmax": lambda w, x, y: numpy.mean(logsumexp(x @ w, axis=1) - (y * (x @ w)).sum(axis=1)),
+        "poisson": lambda w, x, y: numpy.mean(numpy.exp(x @ w) - y * (x @ w)),
+    }
+    return losses[kind]
 
 
-def with_jax(kind: str, order: str) -> Callable[..., Any]:
-    """Ask JAX."""
-    import jax
-    import jax.numpy as jnp
-
-    loss: Callable[..., Any] = {
-        "logistic": lambda w, x, y: jnp.mean(jnp.logaddexp(0.0, -y * (x @ w))),
-        "softmax": lambda w, x, y: jnp.mean(jax.nn.logsumexp(x @ w, axis=1) - (y * (x @ w)).sum(axis=1)),
-        "poisson": lambda w, x, y: jnp.mean(jnp.exp(x @ w) - y * (x @ w)),
-    }[kind]
+def with_both(kind: str, order: str, library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask gradxform and JAX."""
+    loss = loss_of(kind, library, numpy)
 
     def product(w: Any, x: Any, y: Any, direction: Any) -> Any:
-        return jax.jvp(lambda w: jax.grad(loss)(w, x, y), (w,), (direction,))[1]
+        return library.jvp(lambda w: library.grad(loss)(w, x, y), (w,), (direction,))[1]
 
-    return {"gradient": jax.value_and_grad(loss), "product": product, "hessian": jax.hessian(loss)}[order]
+    return {"gradient": library.value_and_grad(loss), "product": product, "hessian": library.hessian(loss)}[order]
 
 
-def torch_loss(kind: str) -> Callable[..., Any]:
+def torch_loss(kind: str, torch: Any) -> Callable[..., Any]:
     """Write the loss with torch's own operations."""
-    import torch
-    from torch.nn.functional import softplus
-
+    softplus = torch.nn.functional.softplus
     return {
         # Its default falls back to the identity at 20, which is not exact to the last digits.
         "logistic": lambda w, x, y: softplus(-y * (x @ w), threshold=40).mean(),
@@ -85,11 +76,9 @@ def torch_loss(kind: str) -> Callable[..., Any]:
     }[kind]
 
 
-def with_torch(kind: str, order: str) -> Callable[..., Any]:
+def with_torch(kind: str, order: str, torch: Any) -> Callable[..., Any]:
     """Ask torch's tape, for the product twice; the whole Hessian with its function transforms."""
-    import torch
-
-    loss = torch_loss(kind)
+    loss = torch_loss(kind, torch)
 
     def gradient(w: Any, x: Any, y: Any) -> Any:
         leaf = w.detach().requires_grad_()
@@ -104,11 +93,9 @@ def with_torch(kind: str, order: str) -> Callable[..., Any]:
     return {"gradient": gradient, "product": product, "hessian": torch.func.hessian(loss)}[order]
 
 
-def with_torch_transforms(kind: str, order: str) -> Callable[..., Any]:
+def with_torch_transforms(kind: str, order: str, torch: Any) -> Callable[..., Any]:
     """Ask torch's function transforms, which its compiler sees through."""
-    import torch
-
-    loss = torch_loss(kind)
+    loss = torch_loss(kind, torch)
 
     def gradient(w: Any, x: Any, y: Any) -> Any:
         slope, value = torch.func.grad_and_value(loss)(w, x, y)
@@ -118,6 +105,73 @@ def with_torch_transforms(kind: str, order: str) -> Callable[..., Any]:
         return torch.func.grad(lambda w: (torch.func.grad(loss)(w, x, y) * direction).sum())(w)
 
     return {"gradient": gradient, "product": product, "hessian": torch.func.hessian(loss)}[order]
+
+
+def with_pytensor(kind: str, order: str, pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor, for the product by going back twice."""
+    loss = {
+        "logistic": lambda w, x, y: tensor.softplus(-y * (x @ w)).mean(),
+        "softmax": lambda w, x, y: (tensor.logsumexp(x @ w, axis=1) - (y * (x @ w)).sum(axis=1)).mean(),
+        "poisson": lambda w, x, y: (tensor.exp(x @ w) - y * (x @ w)).mean(),
+    }[kind]
+
+    def gradient(w: Any, x: Any, y: Any) -> Any:
+        value = loss(w, x, y)
+        return value, pytensor.grad(value, w)
+
+    def product(w: Any, x: Any, y: Any, direction: Any) -> Any:
+        return pytensor.grad((pytensor.grad(loss(w, x, y), w) * direction).sum(), w)
+
+    return {"gradient": gradient, "product": product}[order]
+
+
+def with_numba(kind: str, order: str, numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write loops for Numba: one pass over the data, whose rows stay in the cache between the two products."""
+    one = njit(inline="always", parallel=False)
+
+    @one
+    def logistic(predictor: float, y: float) -> tuple[float, float, float]:
+        power = math.exp(-y * predictor)
+        share = 1 / (1 + power)
+        return math.log1p(power), -y * power * share, power * share * share
+
+    @one
+    def poisson(predictor: float, y: float) -> tuple[float, float, float]:
+        power = math.exp(predictor)
+        return power - y * predictor, power - y, power
+
+    term = logistic if kind == "logistic" else poisson
+    shares = threads()
+
+    def gradient(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> Any:
+        count, features = x.shape
+        slopes, loss = np.zeros((shares, features)), 0.0
+        for share in numba.prange(shares):
+            for row in range(share * count // shares, (share + 1) * count // shares):
+                predictor = 0.0
+                for feature in range(features):
+                    predictor += x[row, feature] * w[feature]
+                value, slope, _ = term(predictor, y[row])
+                loss += value
+                for feature in range(features):
+                    slopes[share, feature] += slope * x[row, feature]
+        return loss / count, slopes.sum(axis=0) / count
+
+    def product(w: np.ndarray, x: np.ndarray, y: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        count, features = x.shape
+        slopes = np.zeros((shares, features))
+        for share in numba.prange(shares):
+            for row in range(share * count // shares, (share + 1) * count // shares):
+                predictor, along = 0.0, 0.0
+                for feature in range(features):
+                    predictor += x[row, feature] * w[feature]
+                    along += x[row, feature] * direction[feature]
+                _, _, curvature = term(predictor, y[row])
+                for feature in range(features):
+                    slopes[share, feature] += curvature * along * x[row, feature]
+        return slopes.sum(axis=0) / count
+
+    return njit({"gradient": gradient, "product": product}[order])
 
 
 def by_hand(kind: str, order: str, *given: np.ndarray) -> Any:
@@ -162,15 +216,24 @@ def softmax_by_hand(order: str, predictor: np.ndarray, *given: np.ndarray) -> An
 
 def native(kind: str, order: str) -> Callable[[int], Call] | None:
     """C++, where it was written."""
-    if kind != "logistic" or order == "hessian":
+    if order == "hessian":
         return None
+    shape = (FEATURES, CLASSES) if kind == "softmax" else (FEATURES,)
     return with_native(
-        "logistic",
-        f"logistic_{order}",
+        "softmax_regression" if kind == "softmax" else kind,
+        f"{kind}_{order}",
         functools.partial(operands, kind, order),
         lambda size: (size,),
-        lambda size: ((), (FEATURES,)) if order == "gradient" else ((FEATURES,),),
+        lambda size: ((), shape) if order == "gradient" else (shape,),
     )
+
+
+def operations(kind: str, order: str, size: int) -> float:
+    """Count those of the products of matrices: two a pair of a feature and an observation each time the data are read."""
+    count, features, classes = extents(kind, order, size)
+    outputs = classes if kind == "softmax" else 1
+    products = {"gradient": 2, "product": 3, "hessian": features * outputs}[order]
+    return 2.0 * products * count * features * outputs
 
 
 def workload(kind: str, order: str) -> Workload:
@@ -179,10 +242,13 @@ def workload(kind: str, order: str) -> Workload:
     expected = functools.partial(by_hand, kind, order)
     listed = contenders(
         given,
-        gradxform=lambda: with_gradxform(kind, order),
-        jax=lambda: with_jax(kind, order),
-        torch=lambda: with_torch(kind, order),
-        torch_compiled=lambda: with_torch_transforms(kind, order),
+        both=functools.partial(with_both, kind, order),
+        torch=functools.partial(with_torch, kind, order),
+        torch_compiled=functools.partial(with_torch_transforms, kind, order),
+        pytensor=None if order == "hessian" else functools.partial(with_pytensor, kind, order),
+        numba=None if order == "hessian" or kind == "softmax" else functools.partial(with_numba, kind, order),
+        value=functools.partial(loss_of, kind) if order == "gradient" else None,
+        expected_value=lambda size: expected(*given(size))[0],
         by_hand=expected,
         native=native(kind, order),
     )
@@ -192,6 +258,10 @@ def workload(kind: str, order: str) -> Workload:
         name=f"regressions.{kind}_{order}",
         title=f"{kind} regression, {ORDERS[order]}, {wide}",
         sizes=SIZES,
+        growth=(100, 1_000, 10_000),
+        fused=order == "gradient",
+        products=order == "hessian",
+        flops=functools.partial(operations, kind, order),
         contenders=listed,
         expected=lambda size: expected(*given(size)),
         promises=promises(listed, SIZES, jax=3 if (kind, order) == ("logistic", "gradient") else 1),

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
-from bench.workload import Call, Contender, Workload
+from bench.contenders import applied, contenders, promises
+from bench.workload import Call, Workload
 
 SIZES = (100, 1_000, 100_000, 1_000_000)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make a point: away from the minimum and from any pattern."""
     return (1 + 0.5 * np.random.default_rng(7).standard_normal(size),)
@@ -42,6 +42,61 @@ def build_torch(torch: Any) -> Callable[..., Any]:
     return call
 
 
+def build_torch_compiled(torch: Any) -> Callable[..., Any]:
+    """Ask PyTorch's function transforms, which its compiler sees through."""
+    swapped = torch.func.grad_and_value(valley)
+
+    def call(x: Any) -> Any:
+        gradient, value = swapped(x)
+        return value, gradient
+
+    return call
+
+
+def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor."""
+
+    def call(x: Any) -> Any:
+        value = valley(x)
+        return value, pytensor.grad(value, x)
+
+    return call
+
+
+def valley_in_casadi(casadi: Any) -> Callable[[Any], Any]:
+    """Write the function with CasADi's sums of squares."""
+    return lambda x: 100 * casadi.sumsqr(x[1:] - x[:-1] ** 2) + casadi.sumsqr(1 - x[:-1])
+
+
+def build_casadi(casadi: Any) -> Callable[..., Any]:
+    """Ask CasADi."""
+
+    def call(x: Any) -> Any:
+        value = valley_in_casadi(casadi)(x)
+        return value, casadi.gradient(value, x)
+
+    return call
+
+
+def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write a loop for Numba: each entry of the gradient from its two neighbours."""
+
+    def call(x: np.ndarray) -> Any:
+        last = x.size - 1
+        gradient = np.empty_like(x)
+        rise, gap = x[1] - x[0] * x[0], 1 - x[0]
+        total = 100 * rise * rise + gap * gap
+        gradient[0] = -400 * rise * x[0] - 2 * gap
+        for i in numba.prange(1, last):
+            before, after, here = x[i] - x[i - 1] * x[i - 1], x[i + 1] - x[i] * x[i], 1 - x[i]
+            gradient[i] = 200 * before - 400 * after * x[i] - 2 * here
+            total += 100 * after * after + here * here
+        gradient[last] = 200 * (x[last] - x[last - 1] * x[last - 1])
+        return total, gradient
+
+    return njit(call)
+
+
 def by_hand(x: np.ndarray) -> tuple[np.floating[Any], np.ndarray]:
     """Write value and gradient in NumPy, from the derivative on paper."""
     rise, gap = x[1:] - x[:-1] ** 2, 1.0 - x[:-1]
@@ -62,21 +117,38 @@ def native(size: int) -> Call:
         gradient = np.empty_like(x)
         return function(x.size, x.ctypes.data, gradient.ctypes.data), gradient
 
-    return idioms.calling(call, operands(size))
+    return applied(call, operands(size))
 
 
+def build_value(library: Any, numpy: Any) -> Callable[..., Any]:
+    """Ask for the value alone."""
+    return valley
+
+
+LISTED = contenders(
+    operands,
+    both=build,
+    torch=build_torch,
+    torch_compiled=build_torch_compiled,
+    numba=build_numba,
+    pytensor=build_pytensor,
+    casadi=build_casadi,
+    casadi_compiled=build_casadi,
+    whole=True,
+    by_hand=by_hand,
+    native=native,
+    value=build_value,
+    expected_value=lambda size: by_hand(*operands(size))[0],
+)
 WORKLOAD = Workload(
     name="rosenbrock",
     title="Rosenbrock's function, value and gradient",
     sizes=SIZES,
-    contenders=(
-        *idioms.both(build, operands),
-        Contender("C++, new array", native, ("$g++",)),
-        Contender("NumPy, by hand", idioms.numpy(by_hand, operands)),
-        Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
-    ),
+    growth=(10_000, 10_000_000),
+    flops=lambda size: 15 * size,
+    contenders=LISTED,
     expected=lambda size: by_hand(*operands(size)),
-    promises=idioms.ahead(("JAX", "NumPy, by hand", "torch eager"), SIZES),
+    promises=promises(LISTED, SIZES),
     relative_tolerance=1e-10,
     # Entries of the gradient are differences of terms a thousand times as large.
     absolute_tolerance=1e-9,

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
-from bench.workload import Contender, Workload
+from bench.contenders import contenders, promises
+from bench.workload import Workload
 from bench.workloads import rosenbrock
 from bench.workloads.rosenbrock import valley
 
 SIZES = (100, 1_000, 1_000_000)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make a point and a direction."""
     return (*rosenbrock.operands(size), np.cos(np.arange(size)))
@@ -43,6 +43,53 @@ def build_torch(torch: Any) -> Callable[..., Any]:
     return in_torch(torch, valley)
 
 
+def build_torch_compiled(torch: Any) -> Callable[..., Any]:
+    """Ask PyTorch's function transforms, which its compiler sees through."""
+    return in_torch_transforms(torch, valley)
+
+
+def in_torch_transforms(torch: Any, objective: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Go back over a way back."""
+    gradient = torch.func.grad(objective)
+    return lambda x, v: torch.func.grad(lambda x: (gradient(x) * v).sum())(x)
+
+
+def in_pytensor(pytensor: Any, objective: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Go back over a way back."""
+    return lambda x, v: pytensor.grad((pytensor.grad(objective(x), x) * v).sum(), x)
+
+
+def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Ask PyTensor."""
+    return in_pytensor(pytensor, valley)
+
+
+def in_casadi(casadi: Any, objective: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Go forward over reverse."""
+    return lambda x, v: casadi.jtimes(casadi.gradient(objective(x), x), x, v)
+
+
+def build_casadi(casadi: Any) -> Callable[..., Any]:
+    """Ask CasADi."""
+    return in_casadi(casadi, rosenbrock.valley_in_casadi(casadi))
+
+
+def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write a loop for Numba, with the three diagonals."""
+
+    def call(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        last = x.size - 1
+        product = np.empty_like(x)
+        product[0] = (1200 * x[0] * x[0] - 400 * x[1] + 2) * v[0] - 400 * x[0] * v[1]
+        for i in numba.prange(1, last):
+            diagonal = 202 + 1200 * x[i] * x[i] - 400 * x[i + 1]
+            product[i] = diagonal * v[i] - 400 * (x[i - 1] * v[i - 1] + x[i] * v[i + 1])
+        product[last] = 200 * v[last] - 400 * x[last - 1] * v[last - 1]
+        return product
+
+    return njit(call)
+
+
 def by_hand(x: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Multiply by the three diagonals, written on paper."""
     diagonal = np.zeros_like(x)
@@ -55,17 +102,27 @@ def by_hand(x: np.ndarray, v: np.ndarray) -> np.ndarray:
     return product
 
 
+LISTED = contenders(
+    operands,
+    both=build,
+    torch=build_torch,
+    torch_compiled=build_torch_compiled,
+    numba=build_numba,
+    pytensor=build_pytensor,
+    casadi=build_casadi,
+    casadi_compiled=build_casadi,
+    whole=True,
+    by_hand=by_hand,
+)
 WORKLOAD = Workload(
     name="rosenbrock_product",
     title="Rosenbrock's function, Hessian times vector",
     sizes=SIZES,
-    contenders=(
-        *idioms.both(build, operands),
-        Contender("NumPy, by hand", idioms.numpy(by_hand, operands)),
-        Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
-    ),
+    growth=(10_000, 100_000),
+    flops=lambda size: 18 * size,
+    contenders=LISTED,
     expected=lambda size: by_hand(*operands(size)),
-    promises=idioms.ahead(("JAX", "NumPy, by hand", "torch eager"), SIZES),
+    promises=promises(LISTED, SIZES),
     relative_tolerance=1e-10,
     absolute_tolerance=1e-9,
 )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from bench.contenders import with_casadi, with_pytensor
 from bench.workload import Call, Contender, Promise, Workload
 
 POINT = 0.7
@@ -62,6 +65,23 @@ def python_by_hand(size: int) -> Call:
     return Call("f(x)", {"f": by_hand, "x": POINT})
 
 
+def operands(size: int) -> tuple[np.ndarray]:
+    """Give the number as an array without axes, as PyTensor and CasADi want it."""
+    return (np.array(POINT),)
+
+
+def with_library(library: Any, *submodule: Any) -> Callable[[Any], Any]:
+    """Ask PyTensor and CasADi, which both call the derivative of a number a gradient."""
+    names = submodule[0] if submodule else library
+    gradient = library.grad if submodule else library.gradient
+
+    def both(x: Any) -> Any:
+        value = names.sin(x) * names.exp(-x * x) + names.log1p(x * x)
+        return value, gradient(value, x)
+
+    return both
+
+
 def numba_by_hand(size: int) -> Call:
     """Numba, differentiated on paper."""
     from numba import njit
@@ -79,11 +99,18 @@ WORKLOAD = Workload(
         Contender("Numba, derivative by hand", numba_by_hand, ("numba",)),
         Contender("JAX, Python float", jax_float, ("jax",)),
         Contender("JAX, its own array", jax_device, ("jax",)),
+        Contender("PyTensor", with_pytensor(with_library, operands), ("pytensor", "numba")),
+        Contender("CasADi", with_casadi(with_library, operands), ("casadi",)),
+        Contender("CasADi, compiled", with_casadi(with_library, operands, compiled=True), ("casadi", "$g++")),
     ),
     expected=expected,
     promises=(
         Promise("microseconds", lambda m: m.of("gradxform", 1) * 1e6, at_most=0.3),
         Promise("JAX, Python float / gradxform", lambda m: m.ratio("JAX, Python float", "gradxform", 1), at_least=20),
         Promise("JAX, its own array / gradxform", lambda m: m.ratio("JAX, its own array", "gradxform", 1), at_least=20),
+        *(
+            Promise(f"{name} / gradxform", lambda m, name=name: m.ratio(name, "gradxform", 1), at_least=1)
+            for name in ("PyTensor", "CasADi", "CasADi, compiled")
+        ),
     ),
 )

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
+from bench.contenders import contenders, promises, with_jax
 from bench.workload import Contender, Workload
 
 SIZES = (100, 10_000, 1_000_000)
 PER_SEGMENT = 10
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make numbers, their segments, and an array with one element for each segment."""
     random = np.random.default_rng(12)
@@ -28,7 +28,7 @@ def build(library: Any, numpy: Any) -> Callable[..., Any]:
     return lambda values, segments, zeros: numpy.zeros(zeros.shape).at[segments].add(values)
 
 
-def build_jax(library: Any, numpy: Any) -> Callable[..., Any]:
+def build_segments(library: Any, numpy: Any) -> Callable[..., Any]:
     """Use JAX's own function, telling it that the segments are in order."""
     return lambda values, segments, zeros: library.ops.segment_sum(
         values, segments, num_segments=zeros.shape[0], indices_are_sorted=True
@@ -40,22 +40,40 @@ def build_torch(torch: Any) -> Callable[..., Any]:
     return lambda values, segments, zeros: torch.zeros_like(zeros).index_add_(0, segments, values)
 
 
+def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Add into zeros in PyTensor."""
+    return lambda values, segments, zeros: tensor.inc_subtensor(tensor.zeros_like(zeros)[segments], values)
+
+
+def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write a loop for Numba; several threads would add to the same sums."""
+
+    def call(values: np.ndarray, segments: np.ndarray, zeros: np.ndarray) -> np.ndarray:
+        sums = np.zeros_like(zeros)
+        for i in range(values.size):
+            sums[segments[i]] += values[i]
+        return sums
+
+    return numba.njit(fastmath=True)(call)
+
+
 def by_hand(values: np.ndarray, segments: np.ndarray, zeros: np.ndarray) -> np.ndarray:
     """Let NumPy count with weights."""
     return np.bincount(segments, values, minlength=zeros.size)
 
 
+LISTED = (
+    *contenders(operands, both=build, torch=build_torch, numba=build_numba, pytensor=build_pytensor, numpy=by_hand, loop=True),
+    Contender("JAX, its segment_sum", with_jax(build_segments, operands), ("jax",)),
+)
 WORKLOAD = Workload(
     name="segment_sums",
     title="sums of n numbers in n/10 segments",
     sizes=SIZES,
-    contenders=(
-        *idioms.both(build, operands, folding=True),
-        Contender("JAX, its segment_sum", idioms.jax(build_jax, operands), ("jax",)),
-        Contender("NumPy, bincount", idioms.numpy(by_hand, operands)),
-        Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
-    ),
+    growth=(1_000, 100_000, 10_000_000),
+    flops=lambda size: size,
+    contenders=LISTED,
     expected=lambda size: by_hand(*operands(size)),
-    promises=idioms.ahead(("JAX", "JAX, its segment_sum", "NumPy, bincount", "torch eager"), SIZES),
+    promises=promises(LISTED, SIZES),
     relative_tolerance=1e-10,
 )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from bench.contenders import with_casadi, with_pytensor
 from bench.workload import Call, Contender, Promise, Workload
 
 
@@ -59,6 +63,17 @@ def numba(size: int) -> Call:
     return Call("f(x)", {"f": njit(function), "x": operand(size)})
 
 
+def operands(size: int) -> tuple[np.ndarray]:
+    """List the argument."""
+    return (operand(size),)
+
+
+def in_terms_of(library: Any, *submodule: Any) -> Callable[[Any], Any]:
+    """Write it for PyTensor and CasADi."""
+    names = submodule[0] if submodule else library
+    return lambda x: names.sin(x) * 2 + 1
+
+
 WORKLOAD = Workload(
     name="small_call",
     title="jit(sin(x)*2+1) on 8 doubles, whole call",
@@ -70,11 +85,18 @@ WORKLOAD = Workload(
         Contender("JAX, its own arrays", jax_device, ("jax",)),
         Contender("JAX, NumPy in and out", jax_numpy, ("jax",)),
         Contender("Numba", numba, ("numba",)),
+        Contender("PyTensor", with_pytensor(in_terms_of, operands), ("pytensor", "numba")),
+        Contender("CasADi", with_casadi(in_terms_of, operands), ("casadi",)),
+        Contender("CasADi, compiled", with_casadi(in_terms_of, operands, compiled=True), ("casadi", "$g++")),
     ),
     expected=lambda size: function(operand(size)),
     promises=(
         Promise("time / time of one np.sin(x)", lambda m: m.ratio("gradxform", "np.sin(x) alone", 8), at_most=1.0),
         Promise("JAX, its own / gradxform", lambda m: m.ratio("JAX, its own arrays", "gradxform", 8), at_least=15),
         Promise("JAX, NumPy / gradxform", lambda m: m.ratio("JAX, NumPy in and out", "gradxform", 8), at_least=15),
+        *(
+            Promise(f"{name} / gradxform", lambda m, name=name: m.ratio(name, "gradxform", 8), at_least=1)
+            for name in ("Numba", "PyTensor", "CasADi", "CasADi, compiled")
+        ),
     ),
 )

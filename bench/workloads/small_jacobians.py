@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
-from bench.workload import Contender, Workload
+from bench.contenders import contenders, promises, threads, with_gradxform, with_jax, with_torch
+from bench.peers import graph_of_casadi
+from bench.workload import Call, Contender, Workload
 
 SIZES = (100, 10_000, 100_000)
 VARIABLES = 6
 LENGTHS = (0.4, 0.35, 0.3, 0.2, 0.15)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make the points."""
     return (np.random.default_rng(8).uniform(-1, 1, (size, VARIABLES)),)
@@ -61,6 +62,41 @@ def build_torch(torch: Any) -> Callable[..., Any]:
     return torch.func.vmap(torch.func.jacfwd(reach(torch)))
 
 
+def casadi_at_points(derivatives: Callable[[Any, Any], Any]) -> tuple[Contender, ...]:
+    """Let CasADi's `map` go through the points with a graph of 6x6 derivatives at one point."""
+
+    def build(kind: str, casadi: Any) -> Callable[[Any], Any]:
+        x = casadi.SX.sym("x", VARIABLES)
+        # CasADi stores columns one after the other.
+        entries = casadi.vec(casadi.densify(derivatives(casadi, x).T))
+        point = casadi.Function("point", [x], [entries])
+        return lambda points: point.map(points.shape[1], kind)(points)
+
+    def prepare(size: int, *, compiled: bool) -> Call:
+        # Compiled, several threads divide the points between them.
+        kind = "openmp" if compiled and threads() > 1 and size >= 1_000 else "serial"
+        run = graph_of_casadi(functools.partial(build, kind), (operands(size)[0].T,), compiled=compiled, whole=True)
+        return Call("run().T.reshape(shape)", {"run": run, "shape": (size, VARIABLES, VARIABLES)})
+
+    return (
+        Contender("CasADi", functools.partial(prepare, compiled=False), ("casadi",)),
+        Contender("CasADi, compiled", functools.partial(prepare, compiled=True), ("casadi", "$g++")),
+    )
+
+
+class InCasadi:
+    """The functions of NumPy that the chain uses, with CasADi's columns."""
+
+    def __init__(self, casadi: Any) -> None:
+        self.sin, self.cos = casadi.sin, casadi.cos
+        self.stack = lambda parts: casadi.vertcat(*parts)
+
+
+def jacobian_in_casadi(casadi: Any, x: Any) -> Any:
+    """Write the Jacobian at one point."""
+    return casadi.jacobian(reach(InCasadi(casadi))(x), x)
+
+
 @functools.cache
 def expected(size: int) -> np.ndarray:
     """Take complex steps, all points at a time."""
@@ -69,18 +105,20 @@ def expected(size: int) -> np.ndarray:
     return np.ascontiguousarray(np.stack(columns, axis=-1))
 
 
+LISTED = (
+    *contenders(operands, both=build, torch=build_torch),
+    *casadi_at_points(jacobian_in_casadi),
+    Contender("gradxform, reverse", with_gradxform(build_reverse, operands), ("gradxform",)),
+    Contender("JAX, reverse", with_jax(build_reverse, operands), ("jax",)),
+    Contender("torch eager, reverse", with_torch(build_torch_reverse, operands), ("torch",)),
+)
 WORKLOAD = Workload(
     name="small_jacobians",
     title="6x6 Jacobians of a chain of six joints, at n points",
     sizes=SIZES,
-    contenders=(
-        *idioms.both(build, operands),
-        Contender("gradxform, reverse", idioms.gradxform(build_reverse, operands), ("gradxform",)),
-        Contender("JAX, reverse", idioms.jax(build_reverse, operands), ("jax",)),
-        Contender("torch eager", idioms.torch(build_torch, operands), ("torch",)),
-        Contender("torch eager, reverse", idioms.torch(build_torch_reverse, operands), ("torch",)),
-    ),
+    growth=(1_000,),
+    contenders=LISTED,
     expected=expected,
-    promises=idioms.ahead(("JAX", "JAX, reverse", "torch eager", "torch eager, reverse"), SIZES),
+    promises=promises(LISTED, SIZES),
     relative_tolerance=1e-10,
 )

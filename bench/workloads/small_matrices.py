@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
+from bench.contenders import contenders, promises, with_jax
 from bench.workload import Contender, Workload
 
 SIZES = (100, 10_000, 100_000)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int, extent: int) -> tuple[np.ndarray, ...]:
     """Make matrices with heavy diagonals, right-hand sides, and factors."""
     random = np.random.default_rng(9)
@@ -86,6 +86,63 @@ def by_library(numpy: Any) -> Callable[..., Any]:
     return compute
 
 
+def by_numba_3(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write Cramer's rule in a loop over the matrices for Numba."""
+
+    @numba.njit(fastmath=True)
+    def triple(a: Any, b: Any, c: Any) -> float:
+        return (
+            a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+        )
+
+    def compute(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Any:
+        determinants, solutions, products = np.empty(len(a)), np.empty_like(b), np.empty_like(a)
+        for n in numba.prange(len(a)):
+            p, q = (a[n, 0, 0], a[n, 1, 0], a[n, 2, 0]), (a[n, 0, 1], a[n, 1, 1], a[n, 2, 1])
+            r, right = (a[n, 0, 2], a[n, 1, 2], a[n, 2, 2]), (b[n, 0], b[n, 1], b[n, 2])
+            determinant = triple(p, q, r)
+            determinants[n] = determinant
+            solutions[n, 0] = triple(right, q, r) / determinant
+            solutions[n, 1] = triple(p, right, r) / determinant
+            solutions[n, 2] = triple(p, q, right) / determinant
+            for i in range(3):
+                for j in range(3):
+                    products[n, i, j] = a[n, i, 0] * c[n, 0, j] + a[n, i, 1] * c[n, 1, j] + a[n, i, 2] * c[n, 2, j]
+        return determinants, solutions, products
+
+    return njit(compute)
+
+
+def by_numba_4(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write the elimination in a loop over the matrices for Numba."""
+
+    def compute(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Any:
+        determinants, solutions, products = np.empty(len(a)), np.empty_like(b), np.zeros_like(a)
+        for n in numba.prange(len(a)):
+            rows, right = a[n].copy(), b[n].copy()
+            determinant = 1.0
+            for k in range(4):
+                determinant *= rows[k, k]
+                for i in range(k + 1, 4):
+                    factor = rows[i, k] / rows[k, k]
+                    right[i] -= factor * right[k]
+                    for j in range(k + 1, 4):
+                        rows[i, j] -= factor * rows[k, j]
+            for k in range(3, -1, -1):
+                for j in range(k + 1, 4):
+                    right[k] -= rows[k, j] * right[j]
+                right[k] /= rows[k, k]
+            determinants[n], solutions[n] = determinant, right
+            for i in range(4):
+                for k in range(4):
+                    for j in range(4):
+                        products[n, i, j] += a[n, i, k] * c[n, k, j]
+        return determinants, solutions, products
+
+    return njit(compute)
+
+
+BY_NUMBA = {3: by_numba_3, 4: by_numba_4}
 WRITTEN = {3: by_cramer, 4: by_elimination}
 
 
@@ -97,18 +154,19 @@ def workload(name: str, extent: int) -> Workload:
     def build(library: Any, numpy: Any) -> Callable[..., Any]:
         return library.vmap(written(numpy))
 
+    listed = (
+        *contenders(chosen, both=build, torch=by_library, numba=BY_NUMBA[extent], numpy=by_library(np)),
+        Contender("JAX, its linalg", with_jax(lambda _, numpy: by_library(numpy), chosen), ("jax",)),
+    )
     return Workload(
         name=name,
         title=f"{extent}x{extent} determinant, solution and product written out, n matrices",
         sizes=SIZES,
-        contenders=(
-            *idioms.both(build, chosen),
-            Contender("NumPy, its linalg", idioms.numpy(by_library(np), chosen)),
-            Contender("JAX, its linalg", idioms.jax(lambda _, numpy: by_library(numpy), chosen), ("jax",)),
-            Contender("torch eager, its linalg", idioms.torch(by_library, chosen), ("torch",)),
-        ),
+        growth=(1_000,),
+        flops=lambda size: (2 * extent**3 + 4 * extent**2 + 20) * size,
+        contenders=listed,
         expected=functools.cache(lambda size: by_library(np)(*chosen(size))),
-        promises=idioms.ahead(("JAX", "NumPy, its linalg", "JAX, its linalg", "torch eager, its linalg"), SIZES),
+        promises=promises(listed, SIZES),
         relative_tolerance=1e-9,
         absolute_tolerance=1e-12,
     )

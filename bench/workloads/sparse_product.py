@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
+from bench.contenders import contenders, promises, threads, with_gradxform, with_jax, with_numba
 from bench.workload import Call, Contender, Workload
 
 SIZES = (100, 10_000, 100_000)
 PER_ROW = 10
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make values, rows, columns and the vector."""
     random = np.random.default_rng(14)
@@ -67,6 +67,7 @@ def torch_rows(size: int) -> Call:
     """PyTorch, compressed rows."""
     import torch
 
+    torch.set_num_threads(threads())
     matrix = compressed(size)
     found = torch.sparse_csr_tensor(
         torch.tensor(matrix.indptr, dtype=torch.int64),
@@ -77,28 +78,61 @@ def torch_rows(size: int) -> Call:
     return Call("matrix @ x", {"matrix": found, "x": torch.tensor(operands(size)[-1])})
 
 
+def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write a loop over the entries for Numba; several threads would add to the same rows."""
+
+    def call(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, x: np.ndarray) -> np.ndarray:
+        y = np.zeros_like(x)
+        for i in range(values.size):
+            y[rows[i]] += values[i] * x[columns[i]]
+        return y
+
+    return numba.njit(fastmath=True)(call)
+
+
+def build_numba_even(numba: Any, njit: Any) -> Callable[..., Any]:
+    """Write loops over rows of equal length for Numba."""
+
+    def call(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, x: np.ndarray) -> np.ndarray:
+        y = np.empty_like(x)
+        for row in numba.prange(x.size):
+            total = 0.0
+            for i in range(PER_ROW * row, PER_ROW * (row + 1)):
+                total += values[i] * x[columns[i]]
+            y[row] = total
+        return y
+
+    return njit(call)
+
+
+def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
+    """Add into zeros in PyTensor."""
+    return lambda values, rows, columns, x: tensor.inc_subtensor(tensor.zeros_like(x)[rows], values * x[columns])
+
+
 def by_hand(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Let NumPy count with weights."""
     return np.bincount(rows, values * x[columns], minlength=x.size)
 
 
+LISTED = (
+    *contenders(operands, both=build, numba=build_numba, pytensor=build_pytensor, numpy=by_hand, loop=True),
+    Contender("gradxform, equal rows", with_gradxform(build_even, operands), ("gradxform",)),
+    Contender("JAX, its segment_sum", with_jax(build_segments, operands), ("jax",)),
+    Contender("JAX, equal rows", with_jax(build_even, operands), ("jax",)),
+    Contender("Numba, equal rows", with_numba(build_numba_even, operands), ("numba",)),
+    Contender("SciPy, CSR", scipy, ("scipy",)),
+    Contender("torch eager, CSR", torch_rows, ("torch", "scipy")),
+)
 WORKLOAD = Workload(
     name="sparse_product",
     title="sparse matrix of n rows, ten entries each, times vector",
     sizes=SIZES,
-    contenders=(
-        *idioms.both(build, operands, folding=True),
-        Contender("gradxform, equal rows", idioms.gradxform(build_even, operands), ("gradxform",)),
-        Contender("JAX, its segment_sum", idioms.jax(build_segments, operands), ("jax",)),
-        Contender("JAX, equal rows", idioms.jax(build_even, operands), ("jax",)),
-        Contender("NumPy, bincount", idioms.numpy(by_hand, operands)),
-        Contender("SciPy, CSR", scipy, ("scipy",)),
-        Contender("torch eager, CSR", torch_rows, ("torch",)),
-    ),
+    growth=(1_000, 1_000_000),
+    flops=lambda size: 2 * PER_ROW * size,
+    contenders=LISTED,
     expected=lambda size: by_hand(*operands(size)),
-    promises=idioms.ahead(
-        ("JAX", "JAX, its segment_sum", "NumPy, bincount", "SciPy, CSR", "torch eager, CSR"), SIZES
-    ),
+    promises=promises(LISTED, SIZES),
     relative_tolerance=1e-10,
     absolute_tolerance=1e-12,
 )

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bench import idioms
-from bench.workload import Call, Contender, Workload
+from bench.contenders import applied, contenders, promises
+from bench.workload import Call, Prepare, Workload
 
 SIZES = (16, 128, 512, 2_048)
 NEAR = {5: 1.0, 9: 4 / 6}
@@ -24,7 +24,7 @@ CENTRE = {5: 4.0, 9: 20 / 6}
 RATE = 0.2
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def operands(size: int) -> tuple[np.ndarray, ...]:
     """Make the cells."""
     return (np.random.default_rng(15).standard_normal((size, size)),)
@@ -72,6 +72,84 @@ def build_torch_gradient(torch: Any, points: int) -> Callable[..., Any]:
     return call
 
 
+def build_torch_transforms(torch: Any, points: int) -> Callable[..., Any]:
+    """Ask PyTorch's function transforms for the gradient, which its compiler sees through.
+
+    Nothing is written in place: compiled, the gradient of that is wrong at the border.
+    """
+
+    def step(x: Any) -> Any:
+        return x + torch.nn.functional.pad(RATE * laplacian(x, points), (1, 1, 1, 1))
+
+    return torch.func.grad(lambda x: 0.5 * (step(x) ** 2).sum())
+
+
+def build_casadi(casadi: Any, points: int) -> Callable[..., Any]:
+    """Write the step for CasADi."""
+
+    def step(x: Any) -> Any:
+        moved = casadi.MX(x)
+        moved[1:-1, 1:-1] += RATE * laplacian(x, points)
+        return moved
+
+    return step
+
+
+def build_casadi_gradient(casadi: Any, points: int) -> Callable[..., Any]:
+    """Ask CasADi for the gradient after a step."""
+    step = build_casadi(casadi, points)
+    return lambda x: casadi.gradient(0.5 * casadi.sumsqr(step(x)), x)
+
+
+def build_numba(numba: Any, njit: Any, points: int) -> Callable[..., Any]:
+    """Write loops for Numba."""
+    near, diagonal, centre = RATE * NEAR[points], RATE * DIAGONAL[points], 1 - RATE * CENTRE[points]
+
+    def five(x: np.ndarray) -> np.ndarray:
+        y = np.empty_like(x)
+        rows, columns = x.shape
+        y[0], y[-1] = x[0], x[-1]
+        for i in numba.prange(1, rows - 1):
+            y[i, 0], y[i, -1] = x[i, 0], x[i, -1]
+            for j in range(1, columns - 1):
+                y[i, j] = centre * x[i, j] + near * (x[i - 1, j] + x[i + 1, j] + x[i, j - 1] + x[i, j + 1])
+        return y
+
+    def nine(x: np.ndarray) -> np.ndarray:
+        y = np.empty_like(x)
+        rows, columns = x.shape
+        y[0], y[-1] = x[0], x[-1]
+        for i in numba.prange(1, rows - 1):
+            y[i, 0], y[i, -1] = x[i, 0], x[i, -1]
+            for j in range(1, columns - 1):
+                beside = x[i - 1, j] + x[i + 1, j] + x[i, j - 1] + x[i, j + 1]
+                across = x[i - 1, j - 1] + x[i - 1, j + 1] + x[i + 1, j - 1] + x[i + 1, j + 1]
+                y[i, j] = centre * x[i, j] + near * beside + diagonal * across
+        return y
+
+    return njit(five if points == 5 else nine)
+
+
+def build_numba_gradient(numba: Any, njit: Any, points: int) -> Callable[..., Any]:
+    """Write loops for Numba: the inner cells after the step within a wide border of zeros, and what they give each cell."""
+    near, diagonal, centre = RATE * NEAR[points], RATE * DIAGONAL[points], RATE * CENTRE[points]
+    step = build_numba(numba, njit, points)
+
+    def gradient(x: np.ndarray) -> np.ndarray:
+        moved = step(x)
+        rows, columns = x.shape
+        wide, result = np.zeros((rows + 2, columns + 2)), np.empty_like(x)
+        wide[2:-2, 2:-2] = moved[1:-1, 1:-1]
+        for i in numba.prange(rows):
+            above, here, below = wide[i], wide[i + 1], wide[i + 2]
+            for j in range(columns):
+                total = moved[i, j] - centre * here[j + 1] + near * (above[j + 1] + below[j + 1] + here[j] + here[j + 2])
+                result[i, j] = total + diagonal * (above[j] + above[j + 2] + below[j] + below[j + 2])
+        return result
+
+    return njit(gradient)
+
+
 def by_hand(x: np.ndarray, points: int) -> np.ndarray:
     """Write the step in NumPy."""
     moved = x.copy()
@@ -92,7 +170,7 @@ def gradient_by_hand(x: np.ndarray, points: int) -> np.ndarray:
     return gradient
 
 
-def native(points: int) -> idioms.Prepare:
+def native(points: int) -> Prepare:
     """C++ called through ctypes, a new array every call."""
 
     def prepare(size: int) -> Call:
@@ -108,7 +186,7 @@ def native(points: int) -> idioms.Prepare:
             function(len(x), *weights, x.ctypes.data, moved.ctypes.data)
             return moved
 
-        return idioms.calling(call, operands(size))
+        return applied(call, operands(size))
 
     return prepare
 
@@ -118,19 +196,29 @@ def workload(name: str, points: int, gradient: bool) -> Workload:
     ours = functools.partial(build_gradient if gradient else build, points=points)
     torch = functools.partial(build_torch_gradient if gradient else build_torch, points=points)
     hand = functools.partial(gradient_by_hand if gradient else by_hand, points=points)
-    yardstick = () if gradient else (Contender("C++, new array", native(points), ("$g++",)),)
+    yardstick = None if gradient else native(points)
+    casadi = functools.partial(build_casadi_gradient if gradient else build_casadi, points=points)
+    listed = contenders(
+        operands,
+        both=ours,
+        torch=torch,
+        torch_compiled=functools.partial(build_torch_transforms, points=points) if gradient else torch,
+        numba=functools.partial(build_numba_gradient if gradient else build_numba, points=points),
+        casadi=casadi,
+        casadi_compiled=casadi,
+        whole=True,
+        by_hand=hand,
+        native=yardstick,
+    )
     return Workload(
         name=name,
         title=f"{points}-point stencil on n x n cells, {'gradient after one step' if gradient else 'one step'}",
         sizes=SIZES,
-        contenders=(
-            *idioms.both(ours, operands),
-            *yardstick,
-            Contender("NumPy, by hand", idioms.numpy(hand, operands)),
-            Contender("torch eager", idioms.torch(torch, operands), ("torch",)),
-        ),
+        growth=(8, 32),
+        flops=lambda size: (7 if points == 5 else 12) * (3 if gradient else 1) * size**2,
+        contenders=listed,
         expected=lambda size: hand(*operands(size)),
-        promises=idioms.ahead(("JAX", "NumPy, by hand", "torch eager"), SIZES),
+        promises=promises(listed, SIZES),
         relative_tolerance=1e-9,
         absolute_tolerance=1e-12,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from gradxform import tree
 from gradxform.api.tracing import as_values, name_of, types_of
 from gradxform.core.source import user_line
+from gradxform.data_class import data_class
 from gradxform.dtypes import float0, is_float
 from gradxform.errors import ArgumentError, ArgumentTypeError, NotDifferentiableError
 from gradxform.ir import ArrayType
@@ -21,7 +21,7 @@ from gradxform.ir import ArrayType
 Argnums = int | Sequence[int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Selected:
     """The arguments at ``positions``, flattened. ``values`` are their leaves."""
 

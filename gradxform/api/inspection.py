@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -14,12 +13,13 @@ from gradxform.api.arguments import decorator, wrap
 from gradxform.api.tracing import as_value, as_values, name_of, trace
 from gradxform.core import Tracer, current_builder, type_of
 from gradxform.core.source import user_line
+from gradxform.data_class import data_class
 from gradxform.dtypes import canonical
 from gradxform.errors import ArgumentError, ArgumentTypeError, ShapeError
 from gradxform.ir import ArrayType, Program
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class ShapeDType:
     """Shape and dtype of an array that need not exist.
 

@@ -12,7 +12,6 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -45,6 +44,7 @@ from gradxform.backend.signature import EntrySpec, Node, static_identity
 from gradxform.config import config
 from gradxform.core import Tracer, current_builder, run
 from gradxform.core.source import user_line
+from gradxform.data_class import data_class
 from gradxform.errors import ArgumentError, ArgumentTypeError
 from gradxform.primitives.call import call
 
@@ -52,7 +52,7 @@ from gradxform.primitives.call import call
 CHAIN_LENGTH = 8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Request:
     """One call, described. ``values`` are the dynamic leaves in optree's order, ``statics`` the static arguments.
 
@@ -71,7 +71,7 @@ class _Request:
         return self.treedef, self.positional, self.keywords, statics
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Specialisation:
     """``treedef`` rebuilds the result where native code returns flat leaves; None where it returns the result itself."""
 

@@ -6,7 +6,6 @@ The order of leaves is optree's: positional arguments, then keywords in the orde
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from gradxform.backend.signature import (
     StaticLeaf,
     TupleNode,
 )
+from gradxform.data_class import data_class
 from gradxform.ir import ArrayType
 
 
@@ -33,7 +33,7 @@ class Unstructured(Exception):
     """The value holds a pytree class that native code does not walk (a namedtuple, a dataclass, a registered class)."""
 
 
-@dataclass(slots=True)
+@data_class(slots=True)
 class Leaves:
     """Collects leaves in order while nodes are described."""
 

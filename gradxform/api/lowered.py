@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from gradxform.backend.compile import assembly
 from gradxform.backend.generation import kernel_of, module_text, tier_of
 from gradxform.backend.signature import EntrySpec
+from gradxform.data_class import data_class
 from gradxform.ir import Program
 from gradxform.loopir.loops import Kernel
 from gradxform.passes import optimise
@@ -19,7 +19,7 @@ def optimised(program: Program) -> Program:
     return optimise(program, ROSTER)
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Cost:
     """What a kernel is estimated to take: nanoseconds on one core, and the bytes of its parts."""
 

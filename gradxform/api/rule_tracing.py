@@ -12,7 +12,6 @@ meets that equation, for the arguments that are differentiated there, and become
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from gradxform.api.tracing import as_value
 from gradxform.array import Array
 from gradxform.core import Builder, Tracer, run, type_of
 from gradxform.core.source import user_line
+from gradxform.data_class import data_class
 from gradxform.dtypes import float0, is_float
 from gradxform.errors import (
     ArgumentError,
@@ -40,7 +40,7 @@ from gradxform.primitives.logic import convert
 from gradxform.transforms import jvp, linearize, split
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class SymbolicZero:
     """A tangent or cotangent that is known to be zero, given to rules that were defined with ``symbolic_zeros=True``.
 
@@ -56,7 +56,7 @@ class SymbolicZero:
         return zeros(ArrayType(self.dtype, self.shape))
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class CustomVjpPrimal:
     """An argument of a forward rule defined with ``symbolic_zeros=True``: whether it is being differentiated."""
 
@@ -64,7 +64,7 @@ class CustomVjpPrimal:
     perturbed: bool
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class RuleFunctions:
     """The rules that a user gave, each None if there is none.
 
@@ -80,7 +80,7 @@ class RuleFunctions:
     symbolic_cotangents: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Call:
     """One call of a function with rules.
 
@@ -114,7 +114,7 @@ class Call:
         return list(inputs[len(self.types): len(self.types) + len(self.statics.traced)])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class StaticArguments:
     """The arguments at ``positions``. Traced leaves among them are operands like others, but not differentiated."""
 

@@ -7,7 +7,6 @@ or undifferentiated arguments are closed over: inside, they are constants.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradxform import tree
@@ -15,6 +14,7 @@ from gradxform.api.execution import evaluate_natively
 from gradxform.api.values import as_value, as_values, name_of, types_of
 from gradxform.array import Array
 from gradxform.core import Builder, Tracer
+from gradxform.data_class import data_class
 from gradxform.errors import ArgumentTypeError
 from gradxform.ir import ArrayType, Program
 from gradxform.primitives.constant import hoist_constants
@@ -22,7 +22,7 @@ from gradxform.primitives.constant import hoist_constants
 __all__ = ["Traced", "as_value", "as_values", "flatten_output", "name_of", "restore_auxiliary", "trace", "types_of"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Traced:
     """The program of a function. ``captures`` are the values of its last inputs."""
 

@@ -88,7 +88,7 @@ class Blocks:
         """The groups with an element per lane for each element of the private buffers."""
         if not private:
             return groups
-        own = {buffer: Buffer(f"{buffer.name}.{self.stem}", buffer.dtype, (*buffer.shape, extent), "local")
+        own = {buffer: Buffer(f"{buffer.name}.{self.number()}", buffer.dtype, (*buffer.shape, extent), "local")
                for buffer in private}
         self.buffers += own.values()
 

@@ -20,12 +20,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from gradxform.backend.compile import Loaded
 from gradxform.backend.python_abi import read_integer
+from gradxform.data_class import data_class
 from gradxform.errors import ArgumentError, ArgumentTypeError
 
 _VECTORCALL_OFFSET = 16
@@ -194,7 +194,7 @@ def _anchor(keep_alive: object) -> int:
     return number
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Link:
     """One entry point in a chain, or, not chained, by itself; `keep_alive` owns its code."""
 

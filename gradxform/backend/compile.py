@@ -1,8 +1,8 @@
 """LLVM text to object code, object code to callable addresses.
 
 llvmlite is imported when the first function is compiled or loaded, never before: the import alone costs some 50 ms.
-All use of LLVM goes through this module and its one lock, which is held across ``fork`` so that a child never inherits
-a locked LLVM.
+All use of LLVM goes through this module. Several threads may compile at a time, each in a seat of its own; all the rest
+takes one lock. Seats and lock are held across ``fork`` so that a child never inherits an LLVM in the middle of something.
 
 Object code is position-independent in the small code model, and linked by JITLink: that lays one object's sections out
 side by side, so that constants are memory operands of the instructions that need them, and reaches symbols anywhere in
@@ -11,16 +11,18 @@ the address space through stubs.
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from gradxform.config import config
+from gradxform.data_class import data_class
 from gradxform.errors import CompileError
 
 # Stands in codegen_identity: raise it when a pipeline below changes what it emits.
@@ -30,6 +32,12 @@ _PIPELINE_VERSION = 1
 # engine. Sharing one engine between this many libraries makes its cost small, and bounds what one long-lived library
 # can keep from being freed.
 _LIBRARIES_PER_ENGINE = 16
+
+# Threads that compile at the same time, at most.
+_MOST_SEATS = 8
+
+#: Names of CPUs that load or store vectors of scattered elements by microcode: element after element is four times faster.
+MICROCODED_GATHERS = ("znver",)
 
 _lock = threading.RLock()
 
@@ -49,7 +57,7 @@ class Tier(enum.Enum):
     STRAIGHT = "straight"
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Target:
     """What code is generated for."""
 
@@ -77,7 +85,10 @@ def host() -> Target:
             features = llvm.get_host_cpu_features().flatten()
         except RuntimeError:  # LLVM cannot tell on some platforms; the CPU's name alone then decides
             features = ""
-        return Target(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+        name = llvm.get_host_cpu_name()
+        if name.startswith(MICROCODED_GATHERS):
+            features += (",+" if features else "+") + "prefer-no-gather,+prefer-no-scatter"
+        return Target(llvm.get_process_triple(), name, features)
 
 
 @cache
@@ -94,8 +105,40 @@ def codegen_identity() -> str:
         )
 
 
-@cache
-def _machine(target: Target, tier: Tier) -> Any:
+class _Seat:
+    """What one thread compiles with. A target machine serves one compilation at a time."""
+
+    __slots__ = ("lock", "machines")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.machines: dict[tuple[Target, Tier], Any] = {}
+
+    def machine(self, target: Target, tier: Tier) -> Any:
+        found = self.machines.get((target, tier))
+        if found is None:
+            found = self.machines[target, tier] = _new_machine(target, tier)
+        return found
+
+
+_seats = [_Seat() for _ in range(_MOST_SEATS)]
+
+
+@contextmanager
+def _seat() -> Iterator[_Seat]:
+    """A seat for this thread: a free one, else the first that becomes free."""
+    free = (seat for seat in _seats if seat.lock.acquire(blocking=False))
+    seat = next(free, None)
+    if seat is None:
+        seat = _seats[0]
+        seat.lock.acquire()
+    try:
+        yield seat
+    finally:
+        seat.lock.release()
+
+
+def _new_machine(target: Target, tier: Tier) -> Any:
     return (
         _llvm()
         .Target.from_triple(target.triple)
@@ -122,35 +165,69 @@ def _parse(text: str) -> Any:
     return module
 
 
-def _optimise(module: Any, target: Target, tier: Tier) -> None:
+@cache
+def _unlocked() -> tuple[Callable[..., None], Callable[..., None], Callable[..., Any]]:
+    """The calls that take the time: passes over a module, passes over a function, code generation.
+
+    llvmlite holds one lock during each of its calls. LLVM itself needs none where contexts and target machines are
+    apart, so these three are called past that lock, as functions of the same library. Where its name is not to be had
+    they are called as everybody does, one after the other.
+    """
+    ffi = _llvm().ffi
+    try:
+        library: Any = ctypes.CDLL(ffi.lib._name)
+    except (AttributeError, OSError):
+        library = ffi.lib
+    found = []
+    for name in ("LLVMPY_RunNewModulePassManager", "LLVMPY_RunNewFunctionPassManager", "LLVMPY_TargetMachineEmitToMemory"):
+        locked, function = getattr(ffi.lib, name), getattr(library, name)
+        function.argtypes, function.restype = locked.argtypes, locked.restype
+        found.append(function)
+    return found[0], found[1], found[2]
+
+
+def _optimise(module: Any, machine: Any, tier: Tier) -> None:
     llvm = _llvm()
+    run_on_module, run_on_function, _ = _unlocked()
     # Pass managers cannot be kept for the next module: LLVM's inliner moves its pipeline out of itself when it runs.
     tuning = llvm.create_pipeline_tuning_options(speed_level=2 if tier is Tier.LOOPS else 1)
     tuning.loop_vectorization = tier is not Tier.STRAIGHT
     tuning.loop_interleaving = tier is not Tier.STRAIGHT
     tuning.slp_vectorization = False
-    builder = llvm.create_pass_builder(_machine(target, tier), tuning)
+    builder = llvm.create_pass_builder(machine, tuning)
     if tier is not Tier.STRAIGHT:
-        builder.getModulePassManager().run(module, builder)
+        run_on_module(builder.getModulePassManager(), module, builder)
         return
     inliner = llvm.create_new_module_pass_manager()
     inliner.add_always_inliner_pass()
-    inliner.run(module, builder)
+    run_on_module(inliner, module, builder)
     simplifier = builder.getFunctionPassManager()
     for function in module.functions:
         if not function.is_declaration:
-            simplifier.run(function, builder)
+            run_on_function(simplifier, function, builder)
     sweeper = llvm.create_new_module_pass_manager()
     sweeper.add_global_dead_code_eliminate_pass()
-    sweeper.run(module, builder)
+    run_on_module(sweeper, module, builder)
 
 
-def _optimised_module(text: str, tier: Tier, target: Target) -> Any:
+def _object_code(module: Any, machine: Any) -> bytes:
+    ffi = _llvm().ffi
+    with ffi.OutputString() as complaint:
+        buffer = _unlocked()[2](machine, module, 1, complaint)
+        if not buffer:
+            raise CompileError(f"LLVM cannot emit object code: {complaint}")
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+def _optimised_module(text: str, tier: Tier, target: Target, machine: Any) -> Any:
     module = _parse(text)
     # The data layout and triple of the text, if any, give way to those of the machine that emits the code.
     module.triple = target.triple
-    module.data_layout = str(_machine(target, tier).target_data)
-    _optimise(module, target, tier)
+    module.data_layout = str(machine.target_data)
+    _optimise(module, machine, tier)
     return module
 
 
@@ -165,24 +242,55 @@ def compile_text(text: str, tier: Tier) -> bytes:
         CompileError: the text is not valid LLVM. What only LLVM's verifier finds (a value used where it is not
             defined, say) is found when ``config.verify_ir`` is set; otherwise it may abort the process.
     """
-    with _lock:
+    with _seat() as seat:
         target = host()
-        code = _machine(target, tier).emit_object(_optimised_module(text, tier, target))
-        assert isinstance(code, bytes)
-        return code
+        machine = seat.machine(target, tier)
+        return _object_code(_optimised_module(text, tier, target, machine), machine)
+
+
+def compile_texts(texts: Sequence[str], tier: Tier) -> list[bytes]:
+    """`compile_text` of each, up to ``config.num_threads`` at a time."""
+    if len(texts) == 1:
+        return [compile_text(texts[0], tier)]
+    host()  # LLVM is initialised by one thread
+    waiting = list(enumerate(texts))[::-1]
+    results: dict[int, bytes] = {}
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not errors:
+                number, text = waiting.pop()
+                results[number] = compile_text(text, tier)
+        except IndexError:  # nothing is left
+            return
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(min(len(texts), config.num_threads, _MOST_SEATS) - 1)]
+    for thread in threads:
+        thread.start()
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(len(texts))]
 
 
 def optimised_text(text: str, tier: Tier, target: Target | None = None) -> str:
     """The LLVM text after the pipeline of ``tier``, for reading; ``target`` is this machine unless given."""
-    with _lock:
-        return str(_optimised_module(text, tier, target or host()))
+    with _seat() as seat:
+        target = target or host()
+        return str(_optimised_module(text, tier, target, seat.machine(target, tier)))
 
 
 def assembly(text: str, tier: Tier, target: Target | None = None) -> str:
     """The assembly that ``compile_text`` would encode, for reading; ``target`` is this machine unless given."""
-    with _lock:
+    with _seat() as seat:
         target = target or host()
-        return str(_machine(target, tier).emit_assembly(_optimised_module(text, tier, target)))
+        machine = seat.machine(target, tier)
+        return str(machine.emit_assembly(_optimised_module(text, tier, target, machine)))
 
 
 class _Engine:
@@ -191,7 +299,7 @@ class _Engine:
     __slots__ = ("jit", "linked", "live")
 
     def __init__(self) -> None:
-        self.jit = _llvm().create_lljit_compiler(_machine(host(), Tier.LOOPS), use_jit_link=True, suppress_errors=True)
+        self.jit = _llvm().create_lljit_compiler(_new_machine(host(), Tier.LOOPS), use_jit_link=True, suppress_errors=True)
         self.linked = 0
         self.live = 0
 
@@ -245,11 +353,12 @@ class Loaded:
         return f"Loaded({', '.join(f'{name}=0x{address:x}' for name, address in self._addresses.items())})"
 
 
-def load(object_code: bytes, imports: Mapping[str, int], exports: Sequence[str]) -> Loaded:
+def load(object_code: bytes | Sequence[bytes], imports: Mapping[str, int], exports: Sequence[str]) -> Loaded:
     """Link object code into this process.
 
     Args:
-        object_code: what ``compile_text`` returned, here or in another process of the same ``codegen_identity``.
+        object_code: what ``compile_text`` returned, here or in another process of the same ``codegen_identity``; or
+            several of them, which may refer to each other's symbols.
         imports: addresses of the external symbols. Nothing else is visible to the code, not even the C library.
         exports: symbols defined by the code whose addresses are wanted.
 
@@ -257,7 +366,9 @@ def load(object_code: bytes, imports: Mapping[str, int], exports: Sequence[str])
         CompileError: a symbol is missing, or the bytes are not object code.
     """
     with _lock:
-        library = _llvm().JITLibraryBuilder().add_object_img(object_code)
+        library = _llvm().JITLibraryBuilder()
+        for code in (object_code,) if isinstance(object_code, bytes) else object_code:
+            library.add_object_img(code)
         for name, address in imports.items():
             library.import_symbol(name, address)
         for name in exports:
@@ -271,4 +382,17 @@ def load(object_code: bytes, imports: Mapping[str, int], exports: Sequence[str])
         return Loaded(tracker, engine, exports)
 
 
-os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+def _hold() -> None:
+    # In the order in which a compilation takes them.
+    for seat in _seats:
+        seat.lock.acquire()
+    _lock.acquire()
+
+
+def _let_go() -> None:
+    _lock.release()
+    for seat in reversed(_seats):
+        seat.lock.release()
+
+
+os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)

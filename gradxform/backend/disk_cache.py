@@ -22,11 +22,11 @@ import struct
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from gradxform.config import config
+from gradxform.data_class import data_class
 
 _MAGIC = b"gradxfo\x00"
 _FORMAT = 1
@@ -45,7 +45,7 @@ _SWEEPS_PER_LIMIT = 32
 _FILL_AFTER_SWEEP = 0.8
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Entry:
     """What one key leads to: object code, and whatever JSON can hold that is needed to use it."""
 
@@ -53,7 +53,7 @@ class Entry:
     metadata: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class DiskCacheInfo:
     """State of the disk cache.
 
@@ -74,13 +74,13 @@ class DiskCacheInfo:
     limit: int
 
 
-@dataclass(slots=True)
+@data_class(slots=True)
 class _Counters:
     hits: int = 0
     misses: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class _File:
     path: str
     size: int

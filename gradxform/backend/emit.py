@@ -5,10 +5,13 @@
 A nest takes each buffer it touches as a ``noalias`` pointer, so that LLVM need not prove what the schedule knows. It
 returns whether an elementary function was given an argument outside the range of its fast form; the nest's careful
 twin, which is exact everywhere, then runs over the same loops again. A status other than 0 is an index error.
+
+Nests whose functions differ in names alone share one: layers of a network, steps of an unrolled iteration.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
@@ -16,6 +19,9 @@ from gradxform.backend.module import Module
 from gradxform.backend.nest_text import ABORTED, NestWriter, Variant
 from gradxform.loopir.expression import Apply, Expression
 from gradxform.loopir.loops import Buffer, For, If, Kernel, Nest, Part, Statement, While, bodies, operands
+
+# Names of values, of blocks where they are defined, and of metadata.
+_LOCAL_NAME = re.compile(r"%([\w.]+)|^([\w.]+)(?=:$)|(!\d+)", re.MULTILINE)
 
 #: A nest with more calls of elementary functions than this calls them out of line.
 INLINE_CALLS = 24
@@ -47,21 +53,61 @@ def holds(statement: Statement, kinds: tuple[type, ...]) -> bool:
     return isinstance(statement, kinds) or any(holds(inner, kinds) for body in bodies(statement) for inner in body)
 
 
-def emit_nest(module: Module, number: int, nest: Nest) -> tuple[str, list[Buffer], bool]:
-    """Write the nest's functions; returns the name of the one to call, the buffers it takes and whether it may abort."""
+class WrittenNests:
+    """The functions of nests, to be found by what they do."""
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._firsts: dict[tuple[int, ...], tuple[str, Sequence[str]] | None] = {}
+        self._names: dict[str, str] = {}
+
+    def add(self, name: str, texts: Sequence[str]) -> str:
+        """The name of the first nest whose functions are like these ``texts`` of ``name``."""
+        # Those of a number of lines that no other has need no comparison.
+        size = tuple([text.count("\n") for text in texts])
+        if size not in self._firsts:
+            self._firsts[size] = (name, texts)
+            return name
+        first = self._firsts[size]
+        if first is not None:
+            self._firsts[size] = None
+            self._names[self._without_names(*first)] = first[0]
+        return self._names.setdefault(self._without_names(name, texts), name)
+
+    def _without_names(self, name: str, texts: Sequence[str]) -> str:
+        """The texts with their names replaced by numbers, in order of appearance."""
+        numbers: dict[str, str] = {}
+
+        def number(match: re.Match[str]) -> str:
+            metadata = match[3]
+            if metadata is not None:  # a loop has a number of its own
+                return self._module.metadata[metadata].replace(metadata, "!")
+            return numbers.setdefault(match[1] or match[2], f"%{len(numbers)}")
+
+        return _LOCAL_NAME.sub(number, "\n".join([text.replace(f"@{name}", "@", 1) for text in texts]))
+
+
+def emit_nest(module: Module, number: int, nest: Nest, nests: WrittenNests) -> tuple[str, list[Buffer], bool]:
+    """Write the nest's functions, if there are none like them; returns the name of the one to call, the buffers it takes
+    and whether it may abort."""
     name = f"nest{number}"
     # A nest that is not run twice has no fast form; vector forms of whole-domain functions serve its inner loops.
     apart = any(holds(s, (Part, While, If)) for s in nest.body) or (
         not nest.repeatable and any(holds(s, (For,)) for s in nest.body))
     many = elementary_calls(nest.body) > INLINE_CALLS or apart
     variant: Variant = "called" if many else "fast" if nest.repeatable else "careful"
+    others = len(module.functions)
     writer = NestWriter(module, name, nest, variant)
-    text = writer.function()
-    module.functions.append(text)
+    texts = [writer.function()]
     if writer.guarded:
         twin = NestWriter(module, f"{name}.careful", nest, "careful")
         twin.twin = True
-        module.functions.append(twin.function())
+        texts.append(twin.function())
+    # Parts of a nest are functions that belong to it alone.
+    found = nests.add(name, texts) if len(module.functions) == others else name
+    if found != name:
+        return f"{found}.run" if writer.guarded and nest.chunk is None else found, writer.buffers, writer.aborts
+    module.functions += texts
     pointers = [f"ptr {writer.pointers[b]}" for b in writer.buffers]
     arguments = ", ".join([*pointers, "ptr %status"] + (["i64 %chunk"] if nest.chunk is not None else []))
     lines = [f"%outside = call i1 @{name}({arguments})"]
@@ -90,6 +136,7 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
     module = Module()
     lines = ["%status = alloca i64, align 8", "store i64 0, ptr %status"]
     may_abort = False
+    nests = WrittenNests(module)
     for array_buffers, array in ((kernel.inputs, "inputs"), (kernel.outputs, "outputs")):
         for buffer in array_buffers:
             lines += [f"%{buffer.name}.slot = getelementptr ptr, ptr %{array}, i64 {buffer.number}",
@@ -102,7 +149,7 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
         if buffer.name in kernel.offsets:
             lines.append(f"%{buffer.name} = getelementptr i8, ptr %arena, i64 {kernel.offsets[buffer.name]}")
     for number, nest in enumerate(kernel.nests):
-        name, buffers, aborts = emit_nest(module, number, nest)
+        name, buffers, aborts = emit_nest(module, number, nest, nests)
         may_abort = may_abort or aborts
         pointers = [f"%{b.name}" for b in buffers]
         if nest.chunk is None:
@@ -135,5 +182,5 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
 
 
 def imported_symbols(module: Module) -> tuple[str, ...]:
-    """The symbols that the kernel's text imports: BLAS, C's allocator, the pool of threads."""
+    """The symbols that the kernel's text imports: products, C's allocator, the pool of threads."""
     return tuple(module.imports)

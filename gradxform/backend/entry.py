@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gradxform.backend import arena, numpy_abi, python_abi
+from gradxform.backend import arena, numpy_abi, output_memory, python_abi
 from gradxform.backend.entry_arguments import (
     MISMATCH,
     MISMATCH_WITH_ERROR,
@@ -36,6 +36,7 @@ from gradxform.backend.entry_arguments import (
 from gradxform.backend.entry_results import (
     FAIL,
     ResultEmitter,
+    is_large,
     object_count,
 )
 from gradxform.backend.entry_text import UNLIKELY, EntryWriter
@@ -46,6 +47,7 @@ from gradxform.backend.signature import (
     NumpyScalarLeaf,
     OutputLeaf,
     StaticLeaf,
+    output_leaves,
     walk,
 )
 from gradxform.errors import ArgumentError
@@ -221,8 +223,10 @@ def entry_imports(
     addresses = {f"gx.{arena.CELL_SYMBOL}": arena.cell_address()}
     addresses |= {
         f"gx.{name}": (numpy_abi if name in numpy_abi.FUNCTION_INDICES else python_abi).function_address(name)
-        for name in python_abi.FUNCTIONS
+        for name in python_abi.FUNCTIONS if name != output_memory.FUNCTION
     }
+    if any(is_large(leaf.dtype, leaf.shape) for leaf in output_leaves(spec)):
+        addresses[f"gx.{output_memory.FUNCTION}"] = output_memory.new_array_address()
     objects: dict[str, object] = {
         **python_abi.OBJECTS,
         **{"type.ndarray": np.ndarray, "numpy.False": np.False_, "numpy.True": np.True_, "raiser": raiser},

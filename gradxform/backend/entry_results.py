@@ -5,11 +5,12 @@ Every new object is kept in a slot of ``%objects`` until its parent owns it, so 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
 
-from gradxform.backend import numpy_abi, python_abi
+from gradxform.backend import numpy_abi, output_memory, python_abi
 from gradxform.backend.entry_text import LLVM_TYPES, EntryWriter, integer_array, type_key
 from gradxform.backend.signature import (
     DictNode,
@@ -33,6 +34,11 @@ def object_count(spec: EntrySpec) -> int:
     return sum(isinstance(node, OutputLeaf | TupleNode | ListNode | DictNode) for node in walk(spec.outputs))
 
 
+def is_large(dtype: np.dtype, shape: tuple[int, ...]) -> bool:
+    """Whether a result gets its memory from `output_memory`."""
+    return dtype.itemsize * math.prod(shape) >= output_memory.LARGE_BYTES
+
+
 def _emit_new_array(writer: EntryWriter, dtype: np.dtype, shape: tuple[int, ...]) -> str:
     """A fresh array with unwritten contents; null with the error set where memory is exhausted."""
     extents = "extents." + ".".join(map(str, shape))
@@ -40,7 +46,7 @@ def _emit_new_array(writer: EntryWriter, dtype: np.dtype, shape: tuple[int, ...]
     descriptor = writer.object(f"dtype.{dtype.name}")
     writer.own(descriptor)
     return writer.call(
-        "PyArray_NewFromDescr",
+        output_memory.FUNCTION if is_large(dtype, shape) else "PyArray_NewFromDescr",
         f"ptr {writer.object('type.ndarray')}, ptr {descriptor}, i32 {len(shape)}, ptr @gx.{extents}, "
         "ptr null, ptr null, i32 0, ptr null",
     )

@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradxform.backend import disk_cache
-from gradxform.backend.compile import Loaded, codegen_identity, compile_text, load
+from gradxform.backend.compile import Loaded, codegen_identity, compile_texts, load
 from gradxform.backend.emit import imported_symbols
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, entry_imports, fingerprint
 from gradxform.backend.generation import kernel_of, module_text, tier_of
 from gradxform.backend.host_call import HostCall
+from gradxform.backend.partition import partition
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.symbols import symbol_address
 from gradxform.config import config
+from gradxform.data_class import data_class
 from gradxform.errors import IndexRangeError
 from gradxform.ir import Program, callbacks
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Executable:
     """Loaded native code. ``alive`` owns everything that the code refers to."""
 
@@ -73,11 +77,13 @@ def compile_program(
     if entry is None:
         kernel = kernel_of(optimise(program))
         text, module = module_text(kernel, spec)
-        object_code = compile_text(text, tier_of(kernel))
+        imports = imported_symbols(module)
+        with _preparing(imports):
+            objects = compile_texts(partition(text), tier_of(kernel))
         numbers = [called.index(callback) for callback in module.callbacks]
-        entry = disk_cache.Entry(object_code, {
-            "imports": json.dumps(imported_symbols(module)), "sites": json.dumps(module.sites),
-            "callbacks": json.dumps(numbers)})
+        entry = disk_cache.Entry(b"".join(objects), {
+            "objects": json.dumps([len(code) for code in objects]), "imports": json.dumps(imports),
+            "sites": json.dumps(module.sites), "callbacks": json.dumps(numbers)})
         disk_cache.put(key, entry)
     sites = json.loads(str(entry.metadata["sites"]))
     raiser = _index_raiser(sites)
@@ -85,9 +91,31 @@ def compile_program(
     addresses.update({name: symbol_address(name) for name in json.loads(str(entry.metadata["imports"]))})
     host_calls = [HostCall(called[number]) for number in json.loads(str(entry.metadata["callbacks"]))]
     addresses.update((f"gx.callback.{number}", id(host_call)) for number, host_call in enumerate(host_calls))
-    loaded: Loaded = load(entry.object_code, addresses, (ENTRY_SYMBOL, CELL_SYMBOL))
+    ends = list(accumulate(json.loads(str(entry.metadata["objects"]))))
+    objects = [entry.object_code[begin:end] for begin, end in pairwise([0, *ends])]
+    loaded: Loaded = load(objects, addresses, (ENTRY_SYMBOL, CELL_SYMBOL))
     alive = (loaded, spec, dict(statics), tuple(captures), raiser, host_calls)
     return Executable(loaded.address(ENTRY_SYMBOL), loaded.address(CELL_SYMBOL), alive)
+
+
+@contextmanager
+def _preparing(symbols: Sequence[str]) -> Iterator[None]:
+    """Meanwhile another thread has those of the symbols compiled that kernels share: the pool, products of matrices."""
+    shared = [name for name in symbols if name.startswith(("gx.parallel", "gx.gemm."))]
+
+    def look_up() -> None:
+        with suppress(Exception):  # who needs the address looks it up again, and meets the error
+            for name in shared:
+                symbol_address(name)
+
+    thread = threading.Thread(target=look_up)
+    if shared:
+        thread.start()
+    try:
+        yield
+    finally:
+        if shared:
+            thread.join()
 
 
 def _index_raiser(sites: Sequence[Sequence[int]]) -> Callable[[int], None]:

@@ -8,10 +8,14 @@ from dataclasses import replace
 from gradxform.backend.compile import Tier
 from gradxform.backend.emit import emit_kernel
 from gradxform.backend.entry import emit_entry
+from gradxform.backend.fission import fission_kernel
+from gradxform.backend.hoist_indices import hoist_indices
+from gradxform.backend.jam import jam_kernel
 from gradxform.backend.module import Module
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.node_lowering import lower_program
-from gradxform.backend.segment import segment_kernel
+from gradxform.backend.ranges import cut_kernel
+from gradxform.backend.runs import gather_runs
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.split import split_kernel, weight
 from gradxform.backend.strip import strip_kernel
@@ -19,7 +23,7 @@ from gradxform.backend.unroll import unroll_kernel
 from gradxform.config import config
 from gradxform.ir import Program
 from gradxform.loopir.checker import check_kernel
-from gradxform.loopir.loops import For, Kernel, Statement, While, bodies
+from gradxform.loopir.loops import Contract, For, Kernel, Statement, While, bodies
 
 #: Code of more statements than this that runs for fewer nanoseconds is not worth the whole pipeline.
 LONG_STATEMENTS = 1_500
@@ -30,14 +34,15 @@ SHORT_WORK = 1_000.0
 
 def kernel_of(program: Program) -> Kernel:
     """The loops of an optimised program."""
-    kernel = split_kernel(segment_kernel(strip_kernel(unroll_kernel(build_kernel(lower_program(program))))))
+    kernel = gather_runs(hoist_indices(build_kernel(lower_program(program))))
+    kernel = jam_kernel(split_kernel(cut_kernel(fission_kernel(strip_kernel(unroll_kernel(kernel))))))
     return check_kernel(kernel) if config.verify_ir else kernel
 
 
 def tier_of(kernel: Kernel) -> Tier:
     """Kernels with loops get the whole pipeline; straight-line code, and long code with little work, a short one."""
     def has_loop(statements: Sequence[Statement]) -> bool:
-        return any(isinstance(s, (For, While)) or any(map(has_loop, bodies(s))) for s in statements)
+        return any(isinstance(s, (Contract, For, While)) or any(map(has_loop, bodies(s))) for s in statements)
 
     if sum(weight(n.body) for n in kernel.nests) > LONG_STATEMENTS and kernel.work < LONG_WORK:
         return Tier.STRAIGHT

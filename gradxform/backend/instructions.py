@@ -210,15 +210,22 @@ def _zeta(w: _Writer, x: Sequence[str]) -> str:
 #: Operation names whose elementary function is named otherwise, as in C.
 _C_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
             "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh"}
+
+
+def elementary_name(operation: str) -> str:
+    """The name in the roster of elementary functions of one of ``ELEMENTARY_OPERATIONS``."""
+    return _C_NAMES.get(operation, operation)
+
+
 #: The operations that are calls of elementary functions on floats.
 ELEMENTARY_OPERATIONS = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
     "arctan2", "hypot", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "cbrt", "rsqrt", "logaddexp",
-    "sigmoid", "erf", "erfc", "erfinv", "lgamma", "digamma",
+    "sigmoid", "gaussian", "erf", "erfc", "erfinv", "lgamma", "digamma",
 )
 
 _FLOAT: dict[str, Rule] = {
-    **{name: _elementary(_C_NAMES.get(name, name)) for name in ELEMENTARY_OPERATIONS},
+    **{name: _elementary(elementary_name(name)) for name in ELEMENTARY_OPERATIONS},
     "add": _binary("fadd contract"),
     "sub": _binary("fsub contract"),
     "mul": _binary("fmul contract"),
@@ -433,7 +440,7 @@ def instruction(
 
 _COSTS = {
     **dict.fromkeys(("div", "reciprocal", "sqrt"), 1.0),
-    **dict.fromkeys(("exp", "exp2", "sigmoid", "rsqrt"), 1.5),
+    **dict.fromkeys(("exp", "exp2", "gaussian", "sigmoid", "rsqrt"), 1.5),
     **dict.fromkeys(("expm1", "log", "log2", "log10", "sin", "cos", "tanh", "erf"), 2.0),
     **dict.fromkeys(("log1p", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "cbrt", "hypot"), 3.0),
     **dict.fromkeys(("arcsinh", "arccosh", "arctanh", "erfc", "logaddexp"), 4.0),

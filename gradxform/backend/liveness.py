@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from gradxform.loopir.expression import Symbol, loads, symbols
 from gradxform.loopir.loops import (
+    WORKSPACE,
     Accumulate,
     Buffer,
     Call,
+    Contract,
     For,
     Let,
     Multiply,
@@ -56,9 +58,11 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
             found.update(dict.fromkeys(load.buffer for load in loads(operand)))
         if isinstance(statement, (Store, Accumulate, Reserve)):
             found[statement.buffer] = None
-        elif isinstance(statement, Multiply):
+        elif isinstance(statement, (Multiply, Contract)):
             for matrix in (statement.left, statement.right, statement.result):
                 found[matrix.buffer] = None
+            if isinstance(statement, Multiply):
+                found[WORKSPACE] = None
         elif isinstance(statement, Call):
             for region in (*statement.arguments, *statement.results):
                 found[region.buffer] = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from gradxform.data_class import data_class
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class MemoryCache:
     """``count`` says how many compiled specialisations are held, ``clear`` forgets them."""
 

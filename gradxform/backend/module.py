@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gradxform.backend.elementary import Request, declarations, definitions
+from gradxform.data_class import data_class
 from gradxform.ir import Callback
 
 
-@dataclass(slots=True)
+@data_class(slots=True)
 class Module:
     """What the text of one module is put together from."""
 
@@ -22,6 +23,7 @@ class Module:
     metadata: dict[str, str] = field(default_factory=dict)
     callbacks: dict[Callback, int] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    loops: int = 0
 
     def text(self) -> str:
         requests = list(self.requests)
@@ -50,10 +52,31 @@ class Module:
             self.declarations[f'{name} = private constant [{size} x i8] c"{text}\\00"'] = None
         return name
 
+    def record(self, text: str) -> str:
+        """The name of a constant with the given type and value."""
+        name = self.texts.get(text)
+        if name is None:
+            name = self.texts[text] = f"@gx.record.{len(self.texts)}"
+            self.declarations[f"{name} = private constant {text}"] = None
+        return name
+
     def rarely(self) -> int:
         """The number of the metadata that marks a branch as one that is hardly ever taken."""
         self.metadata["!0"] = '!{!"branch_weights", i32 1, i32 1000000}'
         return 0
+
+    def one_vector_at_a_time(self) -> str:
+        """The number of metadata that asks the vectoriser not to interleave iterations of one loop."""
+        self.metadata["!1"] = '!{!"llvm.loop.interleave.count", i32 1}'
+        self.loops += 1
+        number = f"!{2 + self.loops}"
+        self.metadata[number] = f"distinct !{{{number}, !1}}"
+        return number
+
+    def non_temporal(self) -> int:
+        """The number of the metadata that marks a store as one past the caches."""
+        self.metadata["!2"] = "!{i32 1}"
+        return 2
 
     def attribute_group(self, text: str) -> str:
         return self.attributes.setdefault(text, f"#{len(self.attributes)}")

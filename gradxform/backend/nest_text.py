@@ -1,7 +1,6 @@
-"""One nest as LLVM text: its loops, expressions, checks of indices, calls of BLAS and of its parts.
+"""One nest as LLVM text: its loops, expressions, checks of indices, products, calls of its parts.
 
-An index error is noted in a status word, ``(site + 1) << 48 | index``; the loop goes on with index 0, so that it stays
-a loop that vectorises.
+An index error is noted in a status word, ``(site + 1) << 48 | index``; the loop goes on with index 0.
 """
 
 from __future__ import annotations
@@ -10,18 +9,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from gradxform.backend import gemm
 from gradxform.backend.careful import thunk
+from gradxform.backend.contract_text import write_contract
 from gradxform.backend.elementary import Request, roster, symbol
 from gradxform.backend.host_call import signature_text
-from gradxform.backend.instructions import constant_text, instruction, memory_type, type_name
+from gradxform.backend.instructions import ELEMENTARY_OPERATIONS, constant_text, instruction, memory_type, type_name
 from gradxform.backend.liveness import free_symbols, touched
 from gradxform.backend.module import Module
+from gradxform.backend.stream_text import streamable, targets, write_streamed
 from gradxform.dtypes import DType, bool_
-from gradxform.loopir.expression import Apply, Constant, Expression, Index, Load, Symbol
+from gradxform.loopir.expression import INDEX_CHECKS, Apply, Constant, Expression, Index, Load, Symbol, known, parts
 from gradxform.loopir.loops import (
+    WORKSPACE,
     Accumulate,
     Buffer,
     Call,
+    Contract,
     For,
     If,
     Let,
@@ -35,17 +39,18 @@ from gradxform.loopir.loops import (
     Store,
     While,
     bodies,
+    operands,
     written,
 )
 
 #: Local buffers up to this size lie on the stack.
 STACK_BYTES = 32 * 1024
-#: Within loops, products of fewer multiply-adds are not worth BLAS' own threads: those wait for each other every time.
-SERIAL_PRODUCT = 1 << 24
 #: Nests estimated to run longer than this stay functions of their own.
 OUTLINE_WORK = 2_000.0
 #: Indices beyond are reported as this one.
 FARTHEST_INDEX = (1 << 47) - 1
+#: Loops of at most so many iterations are vectorised without interleaving.
+FEW_ITERATIONS = 64
 VECTOR_LANES = {"f64": 8, "f32": 16}
 
 #: A long loop asks after this many estimated nanoseconds whether the user wants to interrupt it.
@@ -115,7 +120,29 @@ end:
   ret i32 %code
 }"""
 
+#: Notes the first index that is out of range.
+NOTE_INDEX = f"""define internal void @gx.note(ptr captures(none) %status, i64 %index, i64 %site)
+    noinline cold nounwind willreturn memory(argmem: readwrite) {{
+  %old = load atomic i64, ptr %status monotonic, align 8
+  %first = icmp eq i64 %old, 0
+  br i1 %first, label %note, label %end
+note:
+  %below = icmp slt i64 %index, {-FARTHEST_INDEX}
+  %least = select i1 %below, i64 {-FARTHEST_INDEX}, i64 %index
+  %above = icmp sgt i64 %least, {FARTHEST_INDEX}
+  %shown = select i1 %above, i64 {FARTHEST_INDEX}, i64 %least
+  %low = and i64 %shown, {(1 << 48) - 1}
+  %tagged = or i64 %low, %site
+  store atomic i64 %tagged, ptr %status monotonic, align 8
+  br label %end
+end:
+  ret void
+}}"""
+
 EXTREMA = {"maximum_number": "maxnum", "minimum_number": "minnum"}
+
+#: Functions that C libraries evaluate by tables, to little more than half a unit in the last place.
+LOOKED_UP = ("exp", "log")
 
 Variant = Literal["fast", "careful", "called"]
 
@@ -136,14 +163,18 @@ class NestWriter:
         self.depth = 0
         self.symbols: dict[Symbol, str] = {}
         self.guarded = False
-        self.checked = False
+        self.straight_checks = False  # whether the loop around the present place is to be vectorised with its checks
+        self.calls_python = _calls_python(nest.body)
+        self.watched: list[tuple[int, str]] = []  # the sites of such loops, and their extents
         self.buffers = [b for b in touched(nest.body) if b.space != "local"]
         self.pointers = {b: f"%{b.name}" for b in (*self.buffers, *nest.locals)}
         self.one_by_one = True  # whether no loop around the present place may be vectorised
-        self.serial_products = False  # whether BLAS is to use one thread
         self.aborts = False  # whether it may end before its end
         self.twin = False  # whether it runs only when the fast form was outside its range
         self.arguments: list[str] | None = None  # of a part: the symbols that it takes
+        self.streamable = streamable(nest.body)
+        self.streams = False  # whether it stores past the caches
+        self.diverted: dict[Buffer, tuple[str, Symbol, str]] = {}  # blocks that hold a loop's elements from an index on
 
     # ------------------------------------------------------------------------------------------- Sink's methods
 
@@ -160,11 +191,12 @@ class NestWriter:
     def elementary(self, name: str, dtype: Literal["f64", "f32"]) -> str:
         """The symbol of the form of an elementary function that suits the place of the call."""
         record = roster()[name]
-        if name == "pow" and dtype == "f64" and self.one_by_one:
-            # One after the other, C's table look-up has a sixth of the latency of the expansion without branches.
-            self.module.imports["gx.c.pow"] = None
-            self.declare("declare double @gx.c.pow(double, double) nounwind willreturn memory(none)")
-            return "gx.c.pow"
+        if dtype == "f64" and self.one_by_one and (name == "pow" or (name in LOOKED_UP and self.depth > 0)):
+            # One after the other, C's table look-up has half the latency of the expansion without branches, or less.
+            self.module.imports[f"gx.c.{name}"] = None
+            arguments = ", ".join(["double"] * record.arity)
+            self.declare(f"declare double @gx.c.{name}({arguments}) nounwind willreturn memory(none)")
+            return f"gx.c.{name}"
         if self.twin and record.guarded:
             called, text, cell = thunk(name, dtype)
             self.module.imports[cell] = None
@@ -219,8 +251,8 @@ class NestWriter:
         if operation == "guard":
             return self.guard(expression, memo)
         arguments = [self.value(operand, memo) for operand in expression.operands]
-        if operation == "checked_index":
-            return self.checked_index(*arguments)
+        if operation in INDEX_CHECKS:
+            return self.checked_index(operation, *arguments)
         dtypes = [operand.dtype for operand in expression.operands]
         start = len(self.lines)
         result = instruction(operation, arguments, dtypes, expression.dtype, self)
@@ -278,19 +310,59 @@ class NestWriter:
         self.start_block(done)
         return self.temporary(f"phi {type_name(expression.dtype)} [{first}, %{yes_end}], [{second}, %{no_end}]")
 
-    def checked_index(self, index: str, extent: str, axis: str) -> str:
-        self.checked = True
-        site = len(self.module.sites) + 1
+    def checked_index(self, operation: str, index: str, extent: str, axis: str) -> str:
+        """The index, or 0 and an error noted. The status is not touched while indices are good.
+
+        In a loop that is to be vectorised the largest index (as a number without sign) is kept, and looked at when the nest
+        ends; elsewhere there is a branch that is hardly ever taken, which also sees to what counts from the end.
+        """
         self.module.sites.append((int(axis), int(extent)))
-        inside = self.temporary(f"icmp ult i64 {index}, {extent}")
-        shown = index
-        for name, bound in (("smax", -FARTHEST_INDEX), ("smin", FARTHEST_INDEX)):
-            self.declare(f"declare i64 @llvm.{name}.i64(i64, i64)")
-            shown = self.temporary(f"call i64 @llvm.{name}.i64(i64 {shown}, i64 {bound})")
-        tagged = self.temporary(f"or i64 {self.temporary(f'and i64 {shown}, {(1 << 48) - 1}')}, {site << 48}")
-        old = self.temporary("load i64, ptr %bad")
-        self.append(f"store i64 {self.temporary(f'select i1 {inside}, i64 {old}, i64 {tagged}')}, ptr %bad")
-        return self.temporary(f"select i1 {inside}, i64 {index}, i64 0")
+        site = len(self.module.sites)
+        relative = operation == "relative_index"
+        if self.straight_checks and int(extent) > 0:
+            if relative:
+                wrapped = self.temporary(f"add i64 {index}, {extent}")
+                index = self.temporary(f"select i1 {self.temporary(f'icmp slt i64 {index}, 0')}, i64 {wrapped}, i64 {index}")
+            self.watched.append((site, extent))
+            self.declare("declare i64 @llvm.umax.i64(i64, i64)")
+            old = self.temporary(f"load i64, ptr %farthest{site}")
+            self.append(f"store i64 {self.temporary(f'call i64 @llvm.umax.i64(i64 {old}, i64 {index})')}, ptr %farthest{site}")
+            return self.temporary(f"select i1 {self.temporary(f'icmp ult i64 {index}, {extent}')}, i64 {index}, i64 0")
+        rare, wrong, done = self.block("rare"), self.block("wrong"), self.block("index")
+        before = self.label
+        outside = self.temporary(f"icmp uge i64 {index}, {extent}")
+        self.append(f"br i1 {outside}, label %{rare}, label %{done}, !prof !{self.module.rarely()}")
+        self.start_block(rare)
+        found = index
+        if relative:
+            found = self.temporary(f"add i64 {index}, {extent}")
+            # Only what is less than 0 counts from the end: a sum that wraps around is beyond the extent as well.
+            negative = self.temporary(f"icmp ult i64 {found}, {extent}")
+            self.append(f"br i1 {negative}, label %{done}, label %{wrong}")
+            self.start_block(wrong)
+            shown = self.temporary(f"icmp slt i64 {index}, 0")
+            shown = self.temporary(f"select i1 {shown}, i64 {found}, i64 {index}")
+        else:
+            shown = index
+        self.take(NOTE_INDEX)
+        self.append(f"call void @gx.note(ptr %status, i64 {shown}, i64 {site << 48})")
+        last = self.label
+        self.append(f"br label %{done}")
+        self.start_block(done)
+        ways = [f"[{index}, %{before}]", *([f"[{found}, %{rare}]"] if relative else []), f"[0, %{last}]"]
+        return self.temporary(f"phi i64 {', '.join(ways)}")
+
+    def look_at(self, site: int, extent: str) -> None:
+        """Note the index that a vectorised loop has found to be farthest, if that is out of range."""
+        wrong, right = self.block("wrong"), self.block("right")
+        farthest = self.temporary(f"load i64, ptr %farthest{site}")
+        outside = self.temporary(f"icmp uge i64 {farthest}, {extent}")
+        self.append(f"br i1 {outside}, label %{wrong}, label %{right}, !prof !{self.module.rarely()}")
+        self.start_block(wrong)
+        self.take(NOTE_INDEX)
+        self.append(f"call void @gx.note(ptr %status, i64 {farthest}, i64 {site << 48})")
+        self.append(f"br label %{right}")
+        self.start_block(right)
 
     def address(self, buffer: Buffer, index: Index, memo: dict[int, str]) -> str:
         pointer = self.base(buffer)
@@ -336,7 +408,7 @@ class NestWriter:
             elif isinstance(statement, Store):
                 memo: dict[int, str] = {}
                 value = self.value(statement.value, memo)
-                self.store_to(statement.buffer.dtype, value, self.address(statement.buffer, statement.index, memo))
+                self.store_to(statement.buffer.dtype, value, self.target(statement, memo))
             elif isinstance(statement, Accumulate):
                 self.accumulate(statement)
             elif isinstance(statement, For):
@@ -351,8 +423,19 @@ class NestWriter:
                 self.reserve(statement)
             elif isinstance(statement, Call):
                 self.call_python(statement)
+            elif isinstance(statement, Contract):
+                write_contract(self, statement)
             else:
                 self.multiply(statement)
+
+    def target(self, statement: Store, memo: dict[int, str]) -> str:
+        """The address that a statement stores to."""
+        diverted = self.diverted.get(statement.buffer)
+        if diverted is None:
+            return self.address(statement.buffer, statement.index, memo)
+        block, along, start = diverted
+        lane = self.temporary(f"sub nsw i64 {self.symbols[along]}, {start}")
+        return self.temporary(f"getelementptr inbounds {memory_type(statement.buffer.dtype)}, ptr {block}, i64 {lane}")
 
     def accumulate(self, statement: Accumulate) -> None:
         memo: dict[int, str] = {}
@@ -374,6 +457,10 @@ class NestWriter:
         self.store_to(dtype, value, address)
 
     def loop(self, loop: For) -> None:
+        streamed = {} if self.twin else targets(self, loop)
+        if streamed:
+            write_streamed(self, loop, streamed)
+            return
         begin, end = self.value(loop.begin, {}), self.value(loop.end, {})
         body, done = self.block("loop"), self.block("done")
         before = self.label
@@ -386,16 +473,32 @@ class NestWriter:
         self.symbols[loop.symbol] = index
         self.depth += 1
         outer, self.one_by_one = self.one_by_one, loop.ordered
+        checks, self.straight_checks = self.straight_checks, self.vectorises(loop)
         if loop.work:
             self.poll(index, loop.work)
         self.statements(loop.body)
-        self.one_by_one = outer
+        self.one_by_one, self.straight_checks = outer, checks
         self.depth -= 1
         following = self.temporary(f"add nuw nsw i64 {index}, 1")
         self.lines[phi] = f"{index} = phi i64 [{begin}, %{before}], [{following}, %{self.label}]"
         again = self.temporary(f"icmp slt i64 {following}, {end}")
-        self.append(f"br i1 {again}, label %{body}, label %{done}")
+        # An expansion keeps the units busy with one vector. With two of them in flight the constants that both need no
+        # longer fold into the instructions, and are loaded again and again when there are more than registers.
+        # Nor would the iterations of a block fill several.
+        single = _is_block(loop) or (not self.twin and any("call " in line and "@gx." in line for line in self.lines[phi:]))
+        hint = f", !llvm.loop {self.module.one_vector_at_a_time()}" if single else ""
+        self.append(f"br i1 {again}, label %{body}, label %{done}{hint}")
         self.start_block(done)
+
+    def vectorises(self, loop: For) -> bool:
+        """Whether vectors pay although indices are looked up one by one: in innermost loops with elementary functions.
+
+        Not where Python is called: it must not be, once an index is out of range.
+        """
+        if loop.ordered or self.variant == "careful" or self.calls_python or any(map(bodies, loop.body)):
+            return False
+        return any(isinstance(part, Apply) and part.operation in ELEMENTARY_OPERATIONS
+                   for statement in loop.body for operand in operands(statement) for part in parts(operand))
 
     def while_loop(self, loop: While) -> None:
         again, body, done = self.block("again"), self.block("loop"), self.block("done")
@@ -477,9 +580,8 @@ class NestWriter:
         """A call of a Python object, with the addresses of operands and results as integers; see host_call.py."""
         pending, ready, go_on = self.block("pending"), self.block("ready"), self.block("on")
         # After an index error values are not what the program says, and Python must not see them.
-        self.checked = self.aborts = True
+        self.aborts = True
         noted = self.temporary("load atomic i64, ptr %status monotonic, align 8")
-        noted = self.temporary(f"or i64 {noted}, {self.temporary('load i64, ptr %bad')}")
         self.append(f"br i1 {self.temporary(f'icmp eq i64 {noted}, 0')}, label %{ready}, label %{pending}")
         self.start_block(pending)
         self.append("br label %leave")
@@ -518,6 +620,7 @@ class NestWriter:
         writer.pointers = {b: f"%{b.name}" for b in writer.buffers}
         writer.depth = self.depth
         writer.one_by_one = self.one_by_one
+        writer.calls_python = self.calls_python
         symbols = list(free_symbols(part.body))
         for symbol_used in symbols:
             writer.symbols[symbol_used] = f"%arg.{symbol_used.name}"
@@ -534,47 +637,27 @@ class NestWriter:
             self.start_block(go_on)
 
     def multiply(self, statement: Multiply) -> None:
-        """A BLAS call: row-major C = A B is the column-major transpose C' = B' A'."""
-        if self.depth > 0 and statement.batch * statement.rows * statement.inner * statement.columns < SERIAL_PRODUCT:
-            self.serial_products = True
-        double = statement.result.buffer.dtype.itemsize == 8
-        kind, name = ("double", "dgemm") if double else ("float", "sgemm")
-        self.module.imports[f"gx.blas.{name}"] = None
-        self.declare(f"declare void @gx.blas.{name}(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)")
-        left, right = _blas_form(statement.left, statement.inner), _blas_form(statement.right, statement.columns)
-        slots = {
-            "transa": ("i8", right[0]), "transb": ("i8", left[0]), "m": ("i32", statement.columns),
-            "n": ("i32", statement.rows), "k": ("i32", statement.inner), "lda": ("i32", right[1]),
-            "ldb": ("i32", left[1]), "ldc": ("i32", max(statement.columns, 1)),
-            "alpha": (kind, "1.0"), "beta": (kind, "0.0"),
-        }
-        addresses = {}
-        for key, (type_text, content) in slots.items():
-            slot = f"%{self.block('gemm')}.{key}"
-            self.entry_lines.append(f"{slot} = alloca {type_text}")
-            self.append(f"store {type_text} {content}, ptr {slot}")
-            addresses[key] = slot
-        matrices = (statement.right, statement.left, statement.result)
-        starts = [self.value(matrix.offset, {}) for matrix in matrices]
-        body, done = self.block("loop"), self.block("done")
-        before = self.label
-        self.append(f"br label %{body}")
-        self.start_block(body)
-        number, following = self.fresh(), self.fresh()
-        self.append(f"{number} = phi i64 [0, %{before}], [{following}, %{body}]")
-        a, b, c = (self.matrix_address(m, start, number, kind) for m, start in zip(matrices, starts, strict=True))
-        order = [addresses[key] for key in ("transa", "transb", "m", "n", "k", "alpha")]
-        order += [a, addresses["lda"], b, addresses["ldb"], addresses["beta"], c, addresses["ldc"]]
-        self.append(f"call void @gx.blas.{name}({', '.join(f'ptr {x}' for x in order)})")
-        self.append(f"{following} = add i64 {number}, 1")
-        again = self.temporary(f"icmp slt i64 {following}, {statement.batch}")
-        self.append(f"br i1 {again}, label %{body}, label %{done}")
-        self.start_block(done)
+        """A call of the driver of products; see gemm."""
+        left, right, result = statement.left, statement.right, statement.result
+        dtype = result.buffer.dtype
+        plan = gemm.plan_of(statement)
+        driver = f"gx.gemm.{dtype.name}"
+        self.module.imports[driver] = None
+        self.declare(f"declare void @{driver}(ptr, ptr, ptr, ptr, ptr)")
+        for function in plan.functions:
+            self.module.imports[function] = None
+            self.declare(f"declare void @{function}()")
+        counts = f"[{len(plan.numbers)} x i64]", f"[{len(plan.functions)} x ptr]"
+        numbers = ", ".join(f"i64 {number}" for number in plan.numbers)
+        functions = ", ".join(f"ptr @{function}" for function in plan.functions)
+        record = self.module.record(f"{{ {', '.join(counts)} }} {{ {counts[0]} [{numbers}], {counts[1]} [{functions}] }}")
+        places = [self.matrix_address(matrix) for matrix in (left, right, result)]
+        self.append(f"call void @{driver}(ptr {record}, {', '.join(f'ptr {place}' for place in places)}, "
+                    f"ptr {self.pointers[WORKSPACE]})")
 
-    def matrix_address(self, matrix: Matrix, start: str, number: str, kind: str) -> str:
-        step = self.temporary(f"mul nsw i64 {number}, {matrix.batch_stride}")
-        offset = self.temporary(f"add nsw i64 {step}, {start}")
-        return self.temporary(f"getelementptr inbounds {kind}, ptr {self.base(matrix.buffer)}, i64 {offset}")
+    def matrix_address(self, matrix: Matrix) -> str:
+        pointer, start = self.base(matrix.buffer), self.value(matrix.offset, {})
+        return self.temporary(f"getelementptr inbounds {memory_type(matrix.buffer.dtype)}, ptr {pointer}, i64 {start}")
 
     # ------------------------------------------------------------------------------------------------- function
 
@@ -593,23 +676,20 @@ class NestWriter:
         elif self.nest.chunk is not None:
             parameters.append("i64 %chunk")
         head, tail = list(self.entry_lines), list(self.exit_lines)
-        if self.serial_products:
-            for name, line in (("get", "declare i32 @gx.openblas.get()"), ("set", "declare void @gx.openblas.set(i32)")):
-                self.module.imports[f"gx.openblas.{name}"] = None
-                self.declare(line)
-            head += ["%blas.threads = call i32 @gx.openblas.get()", "call void @gx.openblas.set(i32 1)"]
-            tail.append("call void @gx.openblas.set(i32 %blas.threads)")
+        if self.streams:
+            # What went past the caches is ordered with nothing else.
+            tail.insert(0, "fence seq_cst")
         if self.aborts:
             tail = ["br label %leave", "leave:", *tail]
         if self.guarded:
             head += ["%outside = alloca i1", "store i1 false, ptr %outside"]
-        if self.checked:
-            head += ["%bad = alloca i64", "store i64 0, ptr %bad"]
-            report, over = self.block("report"), self.block("over")
-            found, wrong = self.fresh(), self.fresh()
-            tail += [f"{found} = load i64, ptr %bad", f"{wrong} = icmp ne i64 {found}, 0",
-                     f"br i1 {wrong}, label %{report}, label %{over}", f"{report}:",
-                     f"store atomic i64 {found}, ptr %status monotonic, align 8", f"br label %{over}", f"{over}:"]
+        if self.watched:
+            written_before, self.lines = self.lines, []
+            for site, extent in self.watched:
+                head += [f"%farthest{site} = alloca i64", f"store i64 0, ptr %farthest{site}"]
+                self.look_at(site, extent)
+            tail += self.lines
+            self.lines = written_before
         if self.guarded:
             result = self.fresh()
             tail += [f"{result} = load i1, ptr %outside", f"ret i1 {result}"]
@@ -661,8 +741,14 @@ class NestWriter:
         return found
 
 
-def _blas_form(matrix: Matrix, columns: int) -> tuple[int, int]:
-    """The transposition flag (as a character code) and the leading dimension of a row-major operand, seen column-major."""
-    if matrix.column_stride in (0, 1) and (matrix.row_stride == 0 or matrix.row_stride >= columns):
-        return ord("N"), max(matrix.row_stride, columns, 1)
-    return ord("T"), max(matrix.column_stride, 1)
+def _calls_python(statements: Sequence[Statement]) -> bool:
+    return any(isinstance(s, Call) or any(map(_calls_python, bodies(s))) for s in statements)
+
+
+def _is_block(loop: For) -> bool:
+    """Whether a loop goes over a block of few iterations: from some index to that plus a number, or less."""
+    if not (isinstance(loop.end, Apply) and loop.end.operation == "minimum"):
+        return False
+    reach = loop.end.operands[0]
+    return isinstance(reach, Apply) and reach.operation == "add" and reach.operands[0] is loop.begin and (
+        (known(reach.operands[1]) or FEW_ITERATIONS + 1) <= FEW_ITERATIONS)

@@ -9,13 +9,14 @@ in order, so results repeat bit for bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from gradxform.backend.liveness import lay_out
+from gradxform.backend.gemm import workspace_bytes
+from gradxform.backend.liveness import lay_out, touched
 from gradxform.backend.nodes import Choice, Loop, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.recompute import fixed_memory, prices
 from gradxform.backend.schedule import Group, Partition
@@ -37,6 +38,7 @@ from gradxform.loopir.expression import (
     substitute,
 )
 from gradxform.loopir.loops import (
+    WORKSPACE,
     Accumulate,
     Buffer,
     Call,
@@ -57,6 +59,10 @@ from gradxform.loopir.loops import (
 #: Estimated nanoseconds of work that one chunk should hold; see also config.parallel_threshold.
 CHUNK_WORK = 20_000.0
 MAX_CHUNKS = 64
+#: Up to so many partial results are added up element by element.
+FEW_CHUNKS = 7
+#: Estimated nanoseconds for an element of a chunk's own copy of what a scatter updates: filling it, and adding it up.
+PRIVATE_ELEMENT = 0.5
 #: Partial results of all chunks of one reduction may take this many bytes.
 PARTIAL_BYTES = 1 << 24
 
@@ -72,21 +78,25 @@ _SCATTER = {"max": "maximum", "min": "minimum"}
 @dataclass(frozen=True, slots=True, eq=False)
 class Storage:
     """Where a value lies: its axes at ``positions`` index ``buffer`` behind ``prefix``; the others are fixed by
-    enclosing loops.
+    enclosing loops. A part of an array counts its indices from ``start``.
     """
 
     buffer: Buffer
     positions: tuple[int, ...]
     prefix: Index = ()
+    start: tuple[int, ...] = ()
 
     def index(self, full: Sequence[Expression]) -> Index:
-        return (*self.prefix, *[full[position] for position in self.positions])
+        own = [full[position] for position in self.positions]
+        if self.start:
+            own = [index_add(part, integer(first)) for part, first in zip(own, self.start, strict=True)]
+        return (*self.prefix, *own)
 
     @property
     def offset(self) -> Expression:
         """How many elements lie before the value."""
         total: Expression = ZERO
-        for part, stride in zip(self.prefix, self.buffer.strides, strict=False):
+        for part, stride in zip((*self.prefix, *map(integer, self.start)), self.buffer.strides, strict=False):
             total = index_add(total, index_mul(part, stride))
         return total
 
@@ -109,6 +119,35 @@ def identity(operation: str, dtype: DType) -> Constant:
         return Constant(dtype.type(not lowest), dtype)
     limits = np.iinfo(dtype)
     return Constant(dtype.type(limits.min if lowest else limits.max), dtype)
+
+
+def neutral(operation: str, dtype: DType) -> Constant:
+    """What an update by changes nothing, zeros of either sign included."""
+    if operation == "add" and dtype.kind == "f":
+        return Constant(dtype.type(-0.0), dtype)
+    return identity(operation, dtype)
+
+
+def _repeats(node: Node, group: Group) -> bool:
+    """Whether a scatter may update one element in several iterations of the group's loop."""
+    return node.kind == "scatter" and group.assigned[node] not in node.target
+
+
+def _private_chunks(group: Group, work: float) -> int:
+    """Into how many chunks a loop with scatters may be cut, each with its own copy of what is updated; 0: none.
+
+    Copies are to cost a small part of the work, and all else must run in any order.
+    """
+    scatters = [node for node in group.members if _repeats(node, group)]
+    if any(node.operation == "set" or node.var.type.dtype == bool_ for node in scatters):
+        return 0
+    if any(node.scan is group.assigned[node] for node in group.members):
+        return 0
+    elements = sum(node.var.type.size for node in scatters)
+    size = sum(node.var.type.size * node.var.type.dtype.itemsize for node in scatters)
+    found = min(MAX_CHUNKS, int(work / (16 * PRIVATE_ELEMENT * max(elements, 1))), PARTIAL_BYTES // max(size, 1))
+    # A power of two is shared evenly by most numbers of threads.
+    return 1 << (found.bit_length() - 1) if found > 1 and (group.extent or 0) > 1 else 0
 
 
 def _loops_over(symbols: Sequence[Symbol], statements: list[Statement]) -> list[Statement]:
@@ -158,6 +197,8 @@ class Nests:
         """Outputs are stored where they belong, and with them the values whose memory they take over."""
         for var, buffer in self.outputs.items():
             self.storage[var] = Storage(buffer, tuple(range(len(buffer.shape))))
+        for var, region in self.graph.regions.items():
+            self.storage[var] = replace(self.storage[region.whole], start=region.start)
         for node in reversed(self.graph.nodes):
             for var, base in node.bases:
                 if var in self.storage:
@@ -543,21 +584,28 @@ class Nests:
                 nests.append(Nest(tuple(body), tuple(self.locals), repeatable=False, work=work))
             elif work >= config.parallel_threshold and not group.ordered and group.extent > 1:
                 nests += self.chunked(group, work)
+            elif work >= config.parallel_threshold and (most := _private_chunks(group, work)) > 1:
+                nests += self.chunked(group, work, most)
             else:
                 body = self.loop(group, 0)
                 repeatable = all(node.kind != "scatter" for node in group.members)
                 nests.append(Nest(tuple(body), tuple(self.locals), repeatable=repeatable, work=work))
         offsets, arena_bytes = lay_out(self.temporaries, nests)
+        workspace = max([workspace_bytes(nest.body) for nest in nests], default=0)
+        if any(WORKSPACE in touched(nest.body) for nest in nests):
+            offsets[WORKSPACE.name] = -(-arena_bytes // 64) * 64
+            arena_bytes = offsets[WORKSPACE.name] + workspace
+            self.temporaries.append(WORKSPACE)
         return Kernel(tuple(self.inputs.values()), tuple(self.outputs.values()), tuple(self.temporaries), tuple(nests),
                       offsets, arena_bytes)
 
-    def chunked(self, group: Group, work: float) -> list[Nest]:
+    def chunked(self, group: Group, work: float, most: int = MAX_CHUNKS) -> list[Nest]:
         """The group's loop cut into chunks that run in parallel, and the loop that combines their partial results."""
         extent = group.extent
         assert extent is not None
         reductions = [n for n in group.members if n.kind == "reduction" and group.assigned[n] in n.reduced]
         partial_bytes = sum(n.var.type.size * n.var.type.dtype.itemsize for n in reductions)
-        chunks = min(MAX_CHUNKS, max(2, int(work / CHUNK_WORK)), extent, max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
+        chunks = min(most, max(2, int(work / CHUNK_WORK)), extent, max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
         size = -(-extent // chunks)
         if size > 64:
             size = -(-size // 16) * 16
@@ -565,10 +613,14 @@ class Nests:
         chunk = axis(self.fresh("c"), chunks)
         symbol = axis(self.fresh("i"), extent)
         before, _ = self.open_accumulators(group, 1, private=True)
+        scatters = [n for n in group.members if _repeats(n, group)]
+        whole = {node: self.storage[node.var] for node in scatters}
+        for node in scatters:
+            before += self.open_private(node, chunk)
         body = self.fixed(group, symbol, 0)
         begin = index_mul(chunk, size)
         end = Apply("minimum", (index_add(begin, integer(size)), integer(extent)), int64)
-        statements = [*before, For(symbol, begin, end, tuple(body))]
+        statements = [*before, For(symbol, begin, end, tuple(body), group.ordered)]
         combine: list[Statement] = []
         for node in reductions:
             accumulator = self.accumulators[node.var]
@@ -577,9 +629,35 @@ class Nests:
             statements += self.over(accumulator.positions, node, lambda full, p=partial, a=accumulator, d=dtype: [
                 Store(p, (chunk, *a.index(full)), Load(a.buffer, a.index(full), d))])
             combine += self.combine(node, partial, accumulator, chunks)
-        first = Nest(tuple(statements), tuple(self.locals), chunk, chunks, work=work)
+        repeatable = all(node.kind != "scatter" for node in group.members)
+        first = Nest(tuple(statements), tuple(self.locals), chunk, chunks, repeatable=repeatable, work=work)
         self.locals = []
-        return [first, Nest(tuple(combine), (), work=100.0)] if combine else [first]
+        nests = [first, Nest(tuple(combine), (), work=100.0)] if combine else [first]
+        for node, storage in whole.items():
+            private, self.storage[node.var] = self.storage[node.var], storage
+            nests.append(self.unite(node, private.buffer, storage, chunks))
+        return nests
+
+    def open_private(self, node: Node, chunk: Symbol) -> list[Statement]:
+        """Let a scatter update memory of this chunk, which starts as what changes nothing."""
+        dtype = node.var.type.dtype
+        partial = self.new_buffer("part", dtype, (chunk.extent, *node.var.type.shape), 0)
+        self.storage[node.var] = Storage(partial, tuple(range(node.var.type.rank)), (chunk,))
+        return self.assign(self.storage[node.var], node.axes, neutral(node.operation, dtype))
+
+    def unite(self, node: Node, partial: Buffer, storage: Storage, chunks: int) -> Nest:
+        """Update the elements by what the chunks have found for them, in the order of the chunks."""
+        axes = tuple([axis(self.fresh("j"), n) if n != 1 else ZERO for n in node.var.type.shape])
+        number = axis(self.fresh("c"), chunks)
+        update = Accumulate(storage.buffer, storage.index(axes), _SCATTER.get(node.operation, node.operation),
+                            Load(partial, (number, *axes), partial.dtype))
+        symbols = [a for a in axes if isinstance(a, Symbol)]
+        size = prod(a.extent for a in symbols)
+        if chunks > FEW_CHUNKS or not symbols:
+            return Nest((For(number, ZERO, integer(chunks), tuple(_loops_over(symbols, [update])), True),), (),
+                        repeatable=False, work=0.2 * chunks * size)
+        body = _loops_over(symbols, [For(number, ZERO, integer(chunks), (update,), True)])
+        return Nest(tuple(body), (), repeatable=False, work=0.2 * chunks * size)
 
     def combine(self, node: Node, partial: Buffer, accumulator: Storage, chunks: int) -> list[Statement]:
         stored = self.storage.get(node.var)

@@ -21,12 +21,16 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend import loop_lowering
+from gradxform.backend.joins import split_joins
 from gradxform.backend.nodes import SMALL_ELEMENTS, Node, NodeGraph, Product, PythonCall, Side
+from gradxform.backend.range_updates import Place, affine_places, point_of
+from gradxform.backend.read_once import merge_read_once
 from gradxform.core import Builder
 from gradxform.dtypes import bool_, is_float
 from gradxform.errors import CompileError
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Var
 from gradxform.loopir.expression import (
+    INDEX_CHECKS,
     ZERO,
     Apply,
     Constant,
@@ -35,7 +39,9 @@ from gradxform.loopir.expression import (
     Load,
     Symbol,
     axis,
+    conjunction,
     constant,
+    guard,
     index_add,
     index_mul,
     known,
@@ -59,8 +65,13 @@ from gradxform.loopir.lowering import (
     While,
 )
 
-#: From this many multiply-adds a contraction of floats goes to BLAS.
-BLAS_THRESHOLD = 16 * 16 * 16
+#: From this many multiply-adds a contraction of floats is a product of its own, in blocks that fit the caches.
+PRODUCT_THRESHOLD = 16 * 16 * 16
+
+#: A product of a long matrix with a narrow one, which stays in the nearest cache, is done by loops that it shares with others.
+NARROW = 16
+NARROW_SIZE = 4096
+LONG = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,6 +191,8 @@ class Lowering:
             expression = lowered.read(axes)
             if not loads(expression) and not _has_check(expression):
                 self.readers[var] = lambda index: normal(lowered.read(index))
+            elif isinstance(expression, Load) and not any(loads(part) or _has_check(part) for part in expression.index):
+                self.readers[var] = lowered.read  # a gather at positions that are computed from the index: a view
             else:
                 self.add(Node(var, "map", axes, expression))
         elif isinstance(lowered, Reduction):
@@ -225,12 +238,32 @@ class Lowering:
 
     def place_scatter(self, var: Var, lowered: Scatter, equation: Equation) -> None:
         base = equation.inputs[0]
-        if not (isinstance(base, Var) and self.may_take_over(base)):
-            base = self.copied(var.type, lowered.base)
         point = self.axes_for(lowered.extents)
+        target = tuple(lowered.target(point))
+        in_place = isinstance(base, Var) and self.may_take_over(base)
+        places = affine_places(target, point)
+        # An update of most of an array passes over it anyway, and so does one that would have to copy it first.
+        if places is not None and (not in_place or 2 * prod(lowered.extents) >= var.type.size):
+            self.place_range_update(var, lowered, places)
+            return
+        if not (in_place and isinstance(base, Var)):
+            base = self.copied(var.type, lowered.base)
         symbols = tuple(a for a in point if isinstance(a, Symbol))
         self.add(Node(var, "scatter", self.axes_for(var.type.shape), lowered.update(point), symbols, lowered.operation,
-                      target=tuple(lowered.target(point)), bases=[(var, base)]))
+                      target=target, bases=[(var, base)]))
+
+    def place_range_update(self, var: Var, lowered: Scatter, places: Sequence[Place]) -> None:
+        """A scatter to a range: each element is updated or not."""
+        axes = self.axes_for(var.type.shape)
+        old = lowered.base(axes)
+        if 0 in lowered.extents:
+            self.add(Node(var, "map", axes, old))
+            return
+        conditions, point = point_of(axes, places, lowered.extents)
+        new = lowered.update(point)
+        if lowered.operation != "set":
+            new = Apply(lowered.operation, (old, new), var.type.dtype)
+        self.add(Node(var, "map", axes, guard(conjunction(conditions), new, old)))
 
     def may_take_over(self, var: Var) -> bool:
         """Whether ``var`` is a value of the block being lowered, with memory of its own; see `settle`."""
@@ -406,10 +439,12 @@ class Lowering:
         batch = prod(ls[a] for a in c.lhs_batch)
         rows, columns = prod(ls[a] for a in left_free), prod(rs[a] for a in right_free)
         inner = prod(ls[a] for a in c.lhs_contracting)
-        big = rows * columns * inner >= BLAS_THRESHOLD and min(rows, columns) >= 4 and inner >= 4
+        big = rows * columns * inner >= PRODUCT_THRESHOLD and min(rows, columns) >= 4 and inner >= 4
+        least, middle, most = sorted((rows, columns, inner))
+        big = big and not (batch == 1 and least <= NARROW and least * middle <= NARROW_SIZE and most >= LONG)
         if big and is_float(var.type.dtype):
             left_side = self.side(left, c.lhs_batch, left_free, c.lhs_contracting)
-            right_side = self.side(right, c.rhs_batch, list(c.rhs_contracting), right_free)
+            right_side = self.side(right, c.rhs_batch, list(c.rhs_contracting), right_free, vectors=True)
             product = Product(left_side, right_side, batch, rows, inner, columns)
             reads = [Load(s.var, (ZERO,) * s.var.type.rank, s.var.type.dtype) for s in (left_side, right_side)]
             node = Node(var, "product", self.axes_for(var.type.shape), ZERO, product=product)
@@ -433,8 +468,12 @@ class Lowering:
         symbols = tuple(a for a in reduced if isinstance(a, Symbol))
         self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add"))
 
-    def side(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Side:
-        """Strides of the operand's three axis groups within a stored value; a contiguous copy where there are none."""
+    def side(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int], vectors: bool = False,
+             ) -> Side:
+        """Strides of the operand's three axis groups within a stored value; a contiguous copy where there are none.
+
+        ``vectors``: of the rows and columns one must have stride 1, since elements are read as vectors.
+        """
         shape = operand.type.shape
         axes = self.axes_for(shape)
         value = operand(axes)
@@ -443,11 +482,11 @@ class Lowering:
             if strides is not None:
                 offset, per_axis = strides
                 groups = [_collapse(group, shape, per_axis) for group in (batch, rows, columns)]
-                extents = [prod(shape[a] for a in group) for group in (rows, columns)]
-                if None not in groups and _is_matrix(groups[1] or 0, groups[2] or 0, *extents):
-                    b, r, k = (g or 0 for g in groups)
-                    if not (self.block and k not in (0, 1) and self.block_of.get(value.buffer, 0) == 0
-                            and known(offset) is not None):
+                b, r, k = (group or 0 for group in groups)
+                # A stride is 0 where the extent is 1.
+                if None not in groups and (not vectors or r in (0, 1) or k in (0, 1)):
+                    outside = self.block and self.block_of.get(value.buffer, 0) == 0 and known(offset) is not None
+                    if not (vectors and outside and k not in (0, 1)):
                         return Side(value.buffer, offset, b, r, k)
                     # A matrix that a loop reads transposed in each iteration is transposed once, in front of it.
                     with self.outermost_block():
@@ -512,15 +551,8 @@ def _collapse(group: Sequence[int], shape: Sequence[int], strides: dict[int, int
     return stride
 
 
-def _is_matrix(row: int, column: int, rows: int, columns: int) -> bool:
-    """Whether BLAS can take a matrix of these strides: one is 1 and lines do not overlap (0: extent 1)."""
-    if column in (0, 1) and (row == 0 or row >= columns):
-        return True
-    return row in (0, 1) and (column == 0 or column >= rows)
-
-
 def _has_check(expression: Expression) -> bool:
-    return any(isinstance(part, Apply) and part.operation == "checked_index" for part in parts(expression))
+    return any(isinstance(part, Apply) and part.operation in INDEX_CHECKS for part in parts(expression))
 
 
 def lower_program(program: Program) -> NodeGraph:
@@ -535,4 +567,6 @@ def lower_program(program: Program) -> NodeGraph:
         else:
             outputs.append(lowering.copied(atom.type.strong(), lowering.reader(atom).read))
     lowering.settle(outputs)
-    return NodeGraph(program.inputs, lowering.nodes, outputs)
+    regions = split_joins(lowering.nodes, outputs)
+    merge_read_once(lowering.nodes, [*outputs, *regions])
+    return NodeGraph(program.inputs, lowering.nodes, outputs, regions)

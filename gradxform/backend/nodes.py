@@ -8,7 +8,7 @@ from math import prod
 
 from gradxform.backend.instructions import cost
 from gradxform.ir import Callback, Var
-from gradxform.loopir.expression import ZERO, Apply, Expression, Index, Load, Symbol, loads, substitute
+from gradxform.loopir.expression import INDEX_CHECKS, ZERO, Apply, Expression, Index, Load, Symbol, loads, substitute
 
 #: Values that loops carry, and that branches give, are computed in memory of their own up to this many elements.
 SMALL_ELEMENTS = 32
@@ -20,7 +20,7 @@ CALL_WORK = 5_000.0
 
 @dataclass(slots=True, eq=False)
 class Side:
-    """An operand of a product that goes to BLAS: strides per batch, row and column axis within a stored value."""
+    """An operand of a product: strides per batch, row and column axis within a stored value."""
 
     var: Var
     offset: Expression
@@ -151,8 +151,16 @@ class Node:
         own = [a for a in self.axes if isinstance(a, Symbol)]
         whole = self.kind in ("product", "loop", "choice", "call")
         self.loop_axes = () if whole else self.reduced if self.kind == "scatter" else (*own, *self.reduced)
-        self.cost = expression_cost(self.expression)
+        self.cost = self.own_cost()
         self.effect = self.effect or any(node.effect for block in self.blocks for node in block)
+
+    def own_cost(self) -> float:
+        """Estimated nanoseconds per point of its loops."""
+        found = expression_cost(self.expression)
+        if self.kind == "scatter":
+            # One element after the other, unless whole rows are updated.
+            found += 0.2 if self.loop_axes and self.loop_axes[-1] in self.target else 0.7
+        return found
 
     @property
     def blocks(self) -> list[list[Node]]:
@@ -184,7 +192,7 @@ class Node:
         self.expression, *target = [substitute(part, lambda p: replaced.get(id(p))) for part in (self.expression, *self.target)]
         self.target = tuple(target)
         self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
-        self.cost = expression_cost(self.expression)
+        self.cost = self.own_cost()
 
     def replace_base(self, number: int, result: Var, base: Var) -> None:
         """Take over the memory of another value."""
@@ -210,13 +218,25 @@ class Node:
         return self.cost * prod(a.extent for a in self.loop_axes)
 
 
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of ``whole`` whose first element is at index ``start``."""
+
+    whole: Var
+    start: tuple[int, ...]
+
+
 @dataclass(slots=True, eq=False)
 class NodeGraph:
-    """The nodes in order, the program's inputs and, per output, the variable to be stored there."""
+    """The nodes in order, the program's inputs and, per output, the variable to be stored there.
+
+    ``regions`` says of parts of outputs, which have nodes in place of the whole, where they lie.
+    """
 
     inputs: tuple[Var, ...]
     nodes: list[Node]
     outputs: list[Var]
+    regions: Mapping[Var, Region] = field(default_factory=dict)
 
 
 def expression_cost(expression: Expression) -> float:
@@ -232,4 +252,8 @@ def expression_cost(expression: Expression) -> float:
             stack.extend(part.operands)
         elif isinstance(part, Load):
             total += 0.1
+            # An element that is looked up is not read together with its neighbours; in a row that is, it is.
+            if part.index and isinstance(part.index[-1], Apply) and part.index[-1].operation in INDEX_CHECKS:
+                total += 0.4
+                stack.append(part.index[-1])
     return total

@@ -20,7 +20,7 @@ SCALAR_VALUE_OFFSET = 16
 
 C_CONTIGUOUS_AND_ALIGNED = 0x0001 | 0x0100
 
-FUNCTION_INDICES = {"PyArray_NewFromDescr": 94, "PyArray_EquivTypes": 182}
+FUNCTION_INDICES = {"PyArray_NewFromDescr": 94, "PyArray_EquivTypes": 182, "PyDataMem_SetHandler": 304}
 """Where the functions that emitted code calls stand in NumPy's table."""
 
 _ABI_VERSION_INDEX = 0

@@ -16,12 +16,15 @@ from math import prod
 from gradxform.backend.instructions import cost
 from gradxform.backend.nodes import Node
 from gradxform.ir import Var
-from gradxform.loopir.expression import Apply, Expression, Load, Symbol, loads, parts, symbols
+from gradxform.loopir.expression import INDEX_CHECKS, Apply, Expression, Load, Symbol, loads, parts, symbols
 
 #: Values of up to this many elements become registers.
 SMALL_ELEMENTS = 32
-#: The arithmetic, in nanoseconds per element, that is done again rather than storing a value of at least so many bytes.
-BUDGETS = ((1 << 24, 2.7), (1 << 19, 1.1), (0, 0.65))
+#: The arithmetic, in nanoseconds per element, that is done again rather than storing a value of at least so many bytes: in
+#: memory, in the third, second and first cache.
+BUDGETS = ((1 << 24, 1.8), (1 << 20, 0.7), (1 << 15, 0.25), (0, 0.12))
+#: How long operations take in vectors, in terms of the estimates for loops of all kinds.
+SIMPLE_IN_VECTORS, OTHERS_IN_VECTORS = 0.2, 0.4
 #: A value computed from more arrays of its own size is better read than these.
 MOST_ARRAYS = 2
 
@@ -51,6 +54,7 @@ def fixed_memory(nodes: Sequence[Node], outputs: Iterable[Var]) -> Fixed:
             overwritten.update(base for _, base in node.bases)
             stored.update(var for pair in node.bases for var in pair)
             stored.update(node.after)
+            stored.update(_compared(node))
             if node.kind in ("product", "loop", "choice", "call"):
                 stored.update(load.buffer for load in node.reads)
                 stored.update(node.results)
@@ -101,14 +105,22 @@ def prices(nodes: Sequence[Node], bound: Mapping[Symbol, Expression], fixed: Fix
     return found
 
 
+def _compared(node: Node) -> list[Var]:
+    """What is asked whether it equals another float: computed anew it may differ in its last bit, and then nothing is equal."""
+    asked = [part for part in parts(node.expression) if isinstance(part, Apply) and part.operation in ("equal", "not_equal")
+             and part.operands[0].dtype.kind == "f"]
+    return [load.buffer for part in asked for operand in part.operands for load in loads(operand)]
+
+
 def _arithmetic(expression: Expression) -> float:
-    """Nanoseconds of the operations on values; those on indices are free."""
+    """Nanoseconds of the operations on values, in vectors; those on indices are free."""
     total, stack, seen = 0.0, [expression], set[int]()
     while stack:
         part = stack.pop()
         if isinstance(part, Apply) and id(part) not in seen:
             seen.add(id(part))
-            total += cost(part.operation, part.dtype)
+            estimate = cost(part.operation, part.dtype)
+            total += estimate * (SIMPLE_IN_VECTORS if estimate <= cost("add", part.dtype) else OTHERS_IN_VECTORS)
             stack.extend(part.operands)
     return total
 
@@ -123,7 +135,7 @@ def _is_plain(load: Load, free: Sequence[Symbol], overwritten: Collection[Var]) 
     if load.buffer in overwritten:
         return False
     inside = [part for index in load.index for part in parts(index)]
-    if any(isinstance(part, Load) or (isinstance(part, Apply) and part.operation == "checked_index") for part in inside):
+    if any(isinstance(part, Load) or (isinstance(part, Apply) and part.operation in INDEX_CHECKS) for part in inside):
         return False
     varying = [symbol for part in load.index for symbol in symbols(part) if symbol in free]
     return varying == [a for a in free if a in varying]

@@ -16,15 +16,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.nodes import Node
 from gradxform.backend.recompute import Price
 from gradxform.ir import Var
-from gradxform.loopir.expression import Apply, Expression, Load, Symbol, known, substitute
+from gradxform.loopir.expression import Apply, Expression, Load, Symbol, known, parts, substitute
 
 #: Axes up to this extent are kept innermost, where they are unrolled.
 SMALL_EXTENT = 8
 #: Loops over this many elements stay in the first cache in whatever order.
 CACHED_ELEMENTS = 4096
+#: A loop of so many times fewer iterations does not go around one along which memory lies further apart.
+LONG_RATIO = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +71,7 @@ class Partition:
         self.sharing: dict[tuple[Var, int], int] = {}
         self.copies: dict[tuple[Node, int, Symbol | None], Node] = {}
         self.leaves: dict[Node, list[Load]] = {}
-        for node in nodes:
+        for node in _bases_first(nodes):
             if node not in self.repeatable:
                 self.place(node)
 
@@ -192,7 +195,7 @@ class Partition:
         candidates = remaining[:1] if node.kind == "scatter" else remaining
         scores = strides(node, reads, candidates)
         suited = [a for a in candidates if not _jumps(a, scores)]
-        if latest >= 0 and groups[latest].extent is not None:
+        if latest >= 0 and groups[latest].extent is not None and not _slows(node, groups[latest]):
             for axis in suited:
                 if axis.extent == groups[latest].extent and self.pointwise(node, reads, axis, latest):
                     return latest, axis
@@ -230,6 +233,22 @@ class Partition:
             if load.index[producer.axes.index(shared)] is not axis:
                 return False
         return True
+
+
+def _bases_first(nodes: Sequence[Node]) -> list[Node]:
+    """``nodes`` with the values that scatters start from in front, so that scatters can join those that make their updates."""
+    bases = {base for node in nodes if node.kind == "scatter" for _, base in node.bases}
+    made = {var for node in nodes for var in node.results}
+    first = {node for node in nodes if node.kind == "map" and node.var in bases and not node.after and not node.apart
+             and not any(load.buffer in made for load in node.reads)}
+    return [*(node for node in nodes if node in first), *(node for node in nodes if node not in first)]
+
+
+def _slows(node: Node, group: Group) -> bool:
+    """Whether ``node`` would keep the others of a group from being vectorised although that is most of their speed."""
+    return node.kind == "scatter" and any(
+        isinstance(part, Apply) and part.operation in ELEMENTARY_OPERATIONS
+        for member in group.members for part in parts(member.expression))
 
 
 def _before(reader: Node, node: Node, axis: Symbol, group: Group) -> bool:
@@ -284,10 +303,14 @@ def preferred_axis(candidates: Sequence[Symbol], scores: Mapping[Symbol, float])
 
 
 def _jumps(axis: Symbol, scores: Mapping[Symbol, float]) -> bool:
-    """Whether a loop over ``axis`` around the others jumps through memory: one of them has much larger strides."""
+    """Whether a loop over ``axis`` around the others jumps through memory: one of them has much larger strides, or
+    larger ones and is much longer.
+    """
     spread = prod(a.extent for a in scores)
     return spread > CACHED_ELEMENTS and any(
-        other is not axis and other.extent > SMALL_EXTENT and scores[other] >= 16 * max(scores[axis], 1.0) for other in scores)
+        other is not axis and other.extent > SMALL_EXTENT and (
+            scores[other] >= 16 * max(scores[axis], 1.0)
+            or (scores[other] > scores[axis] and other.extent >= LONG_RATIO * axis.extent)) for other in scores)
 
 
 def _symbols(expression: Expression, factor: int = 1) -> list[tuple[Symbol, int]]:

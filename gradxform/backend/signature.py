@@ -13,11 +13,11 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from gradxform.data_class import data_class
 from gradxform.errors import ArgumentError, DTypeError
 
 MAXIMUM_RANK = 64
@@ -60,7 +60,7 @@ def static_identity(value: Hashable) -> Hashable:
     return type(value), value
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class ArrayLeaf:
     """Exactly an `np.ndarray` of this dtype and shape, C-contiguous, aligned, in native byte order. It is only read."""
 
@@ -72,7 +72,7 @@ class ArrayLeaf:
         _checked_shape(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class ScalarLeaf:
     """Exactly a Python bool, int (within int64) or float; the kernel gets a pointer to an i8, i64 or double."""
 
@@ -83,7 +83,7 @@ class ScalarLeaf:
             raise ArgumentError(f"a scalar leaf is a bool, int or float, not {self.kind!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class NumpyScalarLeaf:
     """Exactly a NumPy scalar of this dtype's own scalar type."""
 
@@ -93,7 +93,7 @@ class NumpyScalarLeaf:
         object.__setattr__(self, "dtype", _canonical_dtype(self.dtype))
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class StaticLeaf:
     """The object of this key among the static objects, or one of the same type that equals it. The kernel does not see
     it.
@@ -104,26 +104,26 @@ class StaticLeaf:
     key: int
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class NoneNode:
     """None, a pytree without leaves."""
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class TupleNode:
     """Exactly a tuple of as many children."""
 
     children: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class ListNode:
     """Exactly a list of as many children."""
 
     children: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class DictNode:
     """Exactly a dict with these keys and no others, in any order; as an output, with its items inserted in this
     order."""
@@ -137,7 +137,7 @@ class DictNode:
         object.__setattr__(self, "keys", tuple(_interned(key) for key in self.keys))
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class OutputLeaf:
     """A fresh C-contiguous array; for shape () a NumPy scalar."""
 
@@ -153,7 +153,7 @@ InputLeaf: TypeAlias = ArrayLeaf | ScalarLeaf | NumpyScalarLeaf
 Node: TypeAlias = InputLeaf | OutputLeaf | StaticLeaf | NoneNode | TupleNode | ListNode | DictNode
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class EntrySpec:
     """One specialisation of one function.
 

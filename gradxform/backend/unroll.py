@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+from gradxform.backend.jam import filled_by, products_in, target_of, work_of
 from gradxform.backend.split import weight
 from gradxform.loopir.expression import integer, known
 from gradxform.loopir.loops import For, Kernel, Nest, Statement, While, bodies, with_bodies
@@ -21,6 +22,8 @@ from gradxform.loopir.rewriting import renamed
 VECTOR_EXTENT = 8
 #: Unrolled code may have this many statements.
 UNROLLED_STATEMENTS = 256
+#: A product of so many multiplications for each iteration of the loop around it becomes a tile; see jam.
+TILE_WORK = 32
 
 
 def unroll_kernel(kernel: Kernel) -> Kernel:
@@ -33,7 +36,7 @@ def unroll_kernel(kernel: Kernel) -> Kernel:
 def _nest(nest: Nest, numbers: count[int]) -> Nest:
     # Around a loop that is run in order even the small arrays of its state must be scalars, to stay in registers.
     within_loop = nest.chunk is not None or _in_order(nest.body)
-    body = _inside(nest.body, numbers, within_loop)
+    body = _inside(nest.body, numbers, within_loop, None)
     return nest if body is nest.body else replace(nest, body=body)
 
 
@@ -42,16 +45,37 @@ def _in_order(statements: tuple[Statement, ...]) -> bool:
                for s in statements)
 
 
-def _inside(statements: tuple[Statement, ...], numbers: count[int], within_loop: bool) -> tuple[Statement, ...]:
+def _inside(
+    statements: tuple[Statement, ...], numbers: count[int], within_loop: bool, around: For | None
+) -> tuple[Statement, ...]:
     result: list[Statement] = []
     changed = False
+    tiles = _tiles(around) if around is not None else ()
     for statement in statements:
+        if statement in tiles:
+            result.append(statement)
+            continue
         looping = within_loop or isinstance(statement, (For, While))
-        new = with_bodies(statement, [_inside(body, numbers, looping) for body in bodies(statement)])
+        outer = statement if isinstance(statement, For) and _is_long(statement) else None
+        new = with_bodies(statement, [_inside(body, numbers, looping, outer) for body in bodies(statement)])
         unrolled = _unrolled(new, numbers) if isinstance(new, For) and within_loop else None
         changed = changed or new is not statement or unrolled is not None
         result += [new] if unrolled is None else unrolled
     return tuple(result) if changed else statements
+
+
+def _is_long(loop: For) -> bool:
+    return not loop.ordered and loop.symbol.extent >= VECTOR_EXTENT
+
+
+def _tiles(loop: For) -> set[Statement]:
+    """What in the body of a loop is to become tiles over its iterations, or loops around such products; see jam."""
+    products = {statement for statement in products_in((loop,)) if work_of(statement) >= TILE_WORK}
+    targets = {target_of(product) for product in products}
+    zeros = {statement for statement in loop.body if filled_by(statement) in targets} if targets else set()
+    around = {statement for statement in loop.body if isinstance(statement, For) and statement not in products
+              and any(work_of(product) * statement.symbol.extent >= TILE_WORK for product in products_in((loop, statement)))}
+    return products | zeros | around
 
 
 def _unrolled(loop: For, numbers: count[int]) -> list[Statement] | None:

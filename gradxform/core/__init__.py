@@ -10,9 +10,10 @@ from gradxform.core.tracing import (
     current_builder,
     dtype_of,
     outside,
+    replay,
     shape_of,
     type_of,
 )
 
 __all__ = ["Builder", "Primitive", "Refuses", "Tracer", "Undefined", "bind", "bind_all", "current_builder", "dtype_of",
-           "outside", "run", "shape_of", "type_of"]
+           "outside", "replay", "run", "shape_of", "type_of"]

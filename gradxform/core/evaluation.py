@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradxform.core.tracing import Tracer, bind_all, current_builder, evaluate, fresh, type_of
+from gradxform.core.tracing import Tracer, current_builder, evaluate, fresh, replay, type_of
 from gradxform.errors import CheckError
 from gradxform.ir import Literal, Program, Var
 
@@ -41,8 +41,7 @@ def run(program: Program, arguments: Sequence[Any]) -> list[Any]:
             operands = [x.value if isinstance(x, Literal) else values[x] for x in equation.inputs]
             if builder is not None:
                 builder.source = equation.source or outer_source
-            values.update(
-                zip(equation.outputs, bind_all(equation.operation, operands, dict(equation.params)), strict=True))
+            values.update(zip(equation.outputs, replay(equation, operands), strict=True))
     finally:
         if builder is not None:
             builder.source = outer_source

@@ -18,21 +18,21 @@ results holds programs, whose values and tangents are best computed together: th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from gradxform.data_class import data_class
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Undefined:
     """Stands for a linear operand in a transpose rule: only its type is known."""
 
     type: ArrayType
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Refuses:
     """A rule that cannot exist, with the reason that its caller is told."""
 
@@ -42,7 +42,7 @@ class Refuses:
         raise NotDifferentiableError(self.reason)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Primitive:
     """One operation with all its rules. Leaving a rule out is a TypeError at import."""
 

@@ -307,6 +307,30 @@ def bind_all(primitive: Primitive, operands: Sequence[Any], params: dict[str, An
     return [tracer_class(builder, var) for var in outputs]
 
 
+def replay(equation: Equation, operands: Sequence[Any]) -> list[Any]:
+    """Apply the primitive of an equation to other operands; what its rule says of operands of the same types is known."""
+    builder = _state.builder
+    if builder is None:
+        return bind_all(equation.operation, operands, dict(equation.params))
+    atoms = []
+    for former, operand in zip(equation.inputs, operands, strict=True):
+        atom: Atom
+        if isinstance(operand, Tracer) and operand.builder is builder:
+            atom = operand.atom
+        elif isinstance(former, Literal) and operand is former.value and not former.type.weak:
+            atom = former
+        else:
+            atom = builder.atom(operand)
+        if atom.type is not former.type and atom.type != former.type:
+            return bind_all(equation.operation, operands, dict(equation.params))
+        atoms.append(atom)
+    outputs = tuple([Var(var.type) for var in equation.outputs])
+    source = builder.source or user_source()
+    builder.equations.append(Equation(equation.operation, tuple(atoms), equation.params, outputs, source))
+    tracer_class = builder.tracer_class
+    return [tracer_class(builder, var) for var in outputs]
+
+
 def bind(primitive: Primitive, *operands: Any, **params: Any) -> Any:
     """Apply a primitive with one result."""
     return bind_all(primitive, operands, params)[0]

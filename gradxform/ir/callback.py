@@ -8,11 +8,12 @@ the text of a program keeps it by its `callbacks` too.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import DType
 from gradxform.errors import NotDifferentiableError
+from gradxform.ir.memo import kept
 from gradxform.ir.program import Equation, Program, programs_in
 
 #: Operations that are run for what they do, and not only for their results.
@@ -22,7 +23,7 @@ EFFECTS = frozenset(("io_callback",))
 Results = tuple[tuple[DType, tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Callback:
     """A Python function on flat operands; two are equal if their ``identity`` is.
 
@@ -48,19 +49,28 @@ class Callback:
 
 def has_effect(equation: Equation) -> bool:
     """Whether an equation, or one in a program inside it, must be run exactly as often as the program says."""
-    return equation.operation.name in EFFECTS or any(_inner_effect(value) for _, value in equation.params)
+    if equation.operation.name in EFFECTS:
+        return True
+    # Asked of each equation by many passes; most have no parameters.
+    return bool(equation.params) and any(
+        isinstance(value, (tuple, Program)) and _inner_effect(value) for _, value in equation.params)
 
 
-def _inner_effect(value: Any) -> bool:
+def _inner_effect(value: tuple[Any, ...] | Program) -> bool:
     if isinstance(value, Program):
-        return any(map(has_effect, value.equations))
-    return isinstance(value, tuple) and any(map(_inner_effect, value))
+        return _any_effect(value)
+    return any(isinstance(part, (tuple, Program)) and _inner_effect(part) for part in value)
+
+
+@kept
+def _any_effect(program: Program) -> bool:
+    return any(map(has_effect, program.equations))
 
 
 def may_fail(equation: Equation) -> bool:
     """Whether an equation can raise an error, or not come to an end, or has an effect."""
     name = equation.operation.name
-    if name in ("while", "pure_callback") or dict(equation.params).get("mode") == "check" or has_effect(equation):
+    if name in ("while", "pure_callback") or dict(equation.params).get("mode") in ("check", "relative") or has_effect(equation):
         return True
     return any(may_fail(inner) for _, value in equation.params for program in programs_in(value)
                for inner in program.equations)

@@ -9,7 +9,7 @@ ELEMENTWISE = frozenset((
     "clamp",
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
     "arctan2", "hypot", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "logaddexp", "erf", "erfc", "erfinv",
-    "lgamma", "digamma", "sigmoid", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+    "gaussian", "lgamma", "digamma", "sigmoid", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
     "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor",
     "bitwise_not", "left_shift", "right_shift", "isnan", "isinf", "isfinite", "select", "convert",
 ))

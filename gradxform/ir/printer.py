@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import count, product
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
 
 from gradxform.dtypes import SHORT_NAMES
 from gradxform.ir.program import Atom, Equation, Literal, Program, Var
+from gradxform.ir.types import ArrayType
 
 
 def variable_name(index: int) -> str:
@@ -20,19 +25,33 @@ def variable_name(index: int) -> str:
     return letters
 
 
+def _all_names() -> Iterator[str]:
+    """What `variable_name` gives for 0, 1, ..."""
+    for length in count(1):
+        for letters in product(ascii_lowercase, repeat=length):
+            yield "".join(letters)
+
+
 class Names:
     """Gives variables their names, in the order in which they are first asked for."""
 
     def __init__(self) -> None:
         self._names: dict[Var, str] = {}
+        self._fresh = _all_names()
 
     def __call__(self, atom: Atom) -> str:
         if isinstance(atom, Literal):
             return literal_text(atom)
         name = self._names.get(atom)
         if name is None:
-            name = self._names[atom] = variable_name(len(self._names))
+            name = self._names[atom] = next(self._fresh)
         return name
+
+
+@lru_cache(1024)
+def type_text(array_type: ArrayType) -> str:
+    """A type as text; a program has many variables of few types."""
+    return str(array_type)
 
 
 def literal_text(literal: Literal) -> str:
@@ -57,11 +76,11 @@ def param_text(value: Any) -> str:
 
 def equation_text(equation: Equation, names: Names) -> str:
     """``b:f64[3] = sin a``."""
-    inputs = " ".join(map(names, equation.inputs))
-    outputs = " ".join(f"{names(var)}:{var.type}" for var in equation.outputs)
+    inputs = " ".join([names(atom) for atom in equation.inputs])
+    outputs = " ".join([f"{names(var)}:{type_text(var.type)}" for var in equation.outputs])
     params = ""
     if equation.params:
-        params = "[" + " ".join(f"{name}={param_text(value)}" for name, value in equation.params) + "]"
+        params = "[" + " ".join([f"{name}={param_text(value)}" for name, value in equation.params]) + "]"
     application = f"{equation.operation.name}{params} {inputs}".rstrip()
     return f"{outputs} = {application}" if outputs else application
 
@@ -72,7 +91,7 @@ def print_program(program: Program, sources: bool = False) -> str:
     With ``sources`` each equation is followed by the user's file and line.
     """
     names = Names()
-    inputs = " ".join(f"{names(var)}:{var.type}" for var in program.inputs)
+    inputs = " ".join([f"{names(var)}:{type_text(var.type)}" for var in program.inputs])
     lines = []
     for equation in program.equations:
         text = equation_text(equation, names)

@@ -13,9 +13,10 @@ Opaque, or a tuple of parameters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from gradxform.data_class import data_class
 from gradxform.ir.types import ArrayType
 
 Param = Any
@@ -46,7 +47,7 @@ class Opaque:
         return self.label
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Source:
     """Where in the user's code an equation was written."""
 
@@ -58,14 +59,14 @@ class Source:
         return f"{self.file}:{self.line} ({self.function})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Var:
     """A variable; two variables are the same only if they are one object."""
 
     type: ArrayType
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Literal:
     """A constant of rank 0; ``value`` is a NumPy scalar of the type's dtype."""
 
@@ -79,7 +80,7 @@ class Literal:
 Atom = Var | Literal
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Equation:
     """``outputs = operation[params] inputs``; ``params`` is sorted by name."""
 
@@ -90,7 +91,7 @@ class Equation:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@data_class(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Program:
     """A straight-line function of arrays."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import SHORT_NAMES, DType
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class ArrayType:
     """dtype, shape and whether the value promotes weakly, as a Python scalar does.
 

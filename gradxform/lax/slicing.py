@@ -17,7 +17,6 @@ from gradxform.lax.staging import strong
 from gradxform.linear import add, inverse_permutation, transpose
 from gradxform.operands import as_operand, broadcast_operands, broadcast_to, cast, normalize_axes, normalize_axis
 from gradxform.primitives.arithmetic import clamp
-from gradxform.primitives.indexing import MODES
 from gradxform.primitives.indexing import gather as record_gather
 from gradxform.primitives.indexing import scatter as record_scatter
 from gradxform.primitives.shape import iota, reshape, slice_array
@@ -245,6 +244,9 @@ def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int
 
 # ----------------------------------------------------------------------------------------------- gather and scatter
 
+#: What may be asked for, and what the primitives call it: negative indices count from the end in all of them.
+MODES = {"check": "relative", "clip": "clip", "inside": "inside"}
+
 
 def gather(operand: Any, indices: Any, axes: Sequence[int] | None = None, mode: str = "check") -> Any:
     """The elements of ``operand`` at ``indices``: ``operand[indices]``, along any axes.
@@ -267,13 +269,13 @@ def gather(operand: Any, indices: Any, axes: Sequence[int] | None = None, mode: 
     array([30., 10., 30.])
     """
     x, places, positions = _addressed("gather", operand, indices, axes, mode)
-    return record_gather(x, *places, axes=positions, mode=mode)
+    return record_gather(x, *places, axes=positions, mode=MODES[mode])
 
 
 def _addressed(
     name: str, operand: Any, indices: Any, axes: Sequence[int] | None, mode: str
 ) -> tuple[Any, list[Any], tuple[int, ...]]:
-    """The array, an int64 index array of one shape for each addressed axis, and these axes."""
+    """The array, an index array of one shape for each addressed axis, and these axes."""
     x = as_operand(name, operand)
     shape = shape_of(x)
     if mode not in MODES:
@@ -286,8 +288,9 @@ def _addressed(
     for part in given:
         if type_of(part).dtype.kind not in "iu":
             raise DTypeError(f"{name}: indices must be integers, got {type_of(part)}{user_line()}")
-    wrapped = [wrap_negative(part, shape[a]) for part, a in zip(given, positions, strict=True)]
-    joint = broadcast_operands(name, wrapped)
+    if mode != "check":
+        given = [wrap_negative(part, shape[a]) for part, a in zip(given, positions, strict=True)]
+    joint = broadcast_operands(name, given)
     whole = max(map(shape_of, joint), key=len)
     return x, [broadcast_to(name, part, whole) for part in joint], positions
 
@@ -299,7 +302,7 @@ def _scatter(
     x, places, positions = _addressed(name, operand, indices, axes, mode)
     shape = (*shape_of(places[0]), *(n for a, n in enumerate(shape_of(x)) if a not in positions))
     values = broadcast_to(name, _like(name, as_operand(name, updates), x), shape)
-    return record_scatter(x, values, *places, axes=positions, mode=mode, operation=operation, unique=unique_indices)
+    return record_scatter(x, values, *places, axes=positions, mode=MODES[mode], operation=operation, unique=unique_indices)
 
 
 def scatter(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradxform import tree
@@ -14,13 +13,14 @@ from gradxform.array import Array
 from gradxform.core import Builder, Tracer, current_builder, run, type_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import leaked
+from gradxform.data_class import data_class
 from gradxform.dtypes import promote
 from gradxform.errors import ArgumentTypeError, DTypeError, TreeError
 from gradxform.ir import ArrayType, Program, Var
 from gradxform.operands import cast, lift
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Body:
     """A sub-program that takes the ``constants`` first: what its function closed over."""
 

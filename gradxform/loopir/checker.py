@@ -10,6 +10,7 @@ from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
     Call,
+    Contract,
     For,
     If,
     Kernel,
@@ -63,11 +64,14 @@ def _statements(statements: Sequence[Statement], bound: set[Symbol], buffers: se
         elif isinstance(statement, Reserve):
             _require(statement.buffer.space == "tape" and statement.buffer in buffers, "only declared tapes grow")
             _expression(statement.position, bound, buffers)
-        elif isinstance(statement, Multiply):
+        elif isinstance(statement, (Multiply, Contract)):
             for matrix in (statement.result, statement.left, statement.right):
                 _require(matrix.buffer in buffers, f"buffer {matrix.buffer.name} is not declared")
                 _expression(matrix.offset, bound, buffers)
             _require(statement.result.buffer.space != "input", "a matrix product writes to an input")
+            if isinstance(statement, Contract):
+                for extent in (statement.rows, statement.inner, statement.columns):
+                    _expression(extent, bound, buffers)
         elif isinstance(statement, Call):
             for region in (*statement.arguments, *statement.results):
                 _require(region.buffer in buffers, f"buffer {region.buffer.name} is not declared")

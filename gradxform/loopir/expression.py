@@ -4,22 +4,24 @@
     Apply      ::= operation(Expression*)           named as the primitives are; see backend/instructions
 
 ``guard(condition, value, otherwise)`` evaluates ``value`` (and its loads) only where ``condition`` holds;
-``select`` evaluates both. Index expressions are int64; the constructors below keep them in a normal form in which
-an untouched axis is that axis' Symbol itself, which is how the scheduler recognises identity maps.
+``select`` evaluates both. ``checked_index(i, extent, axis)`` is i, recorded as an error and replaced by 0 if it is outside
+[0, extent); ``relative_index`` first adds the extent to what is negative. Index expressions are int64; the constructors
+below keep them in a normal form in which an untouched axis is that axis' Symbol itself, which is how the scheduler
+recognises identity maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import DType, bool_, int64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Constant:
     """A number; ``value`` is a NumPy scalar of ``dtype``."""
 
@@ -27,7 +29,7 @@ class Constant:
     dtype: DType
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Symbol:
     """A loop variable or a scalar bound by Let. ``extent`` is set for axes: the symbol runs over range(extent)."""
 
@@ -36,7 +38,7 @@ class Symbol:
     extent: int = -1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Load:
     """An element of ``buffer``: an ir.Var before scheduling, a Buffer after."""
 
@@ -45,7 +47,7 @@ class Load:
     dtype: DType
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Apply:
     """``operation(operands)`` with a result of ``dtype``."""
 
@@ -53,6 +55,9 @@ class Apply:
     operands: tuple[Expression, ...]
     dtype: DType
 
+
+#: The operations that may find an index out of range.
+INDEX_CHECKS = ("checked_index", "relative_index")
 
 Expression = Constant | Symbol | Load | Apply
 Index = tuple[Expression, ...]
@@ -238,9 +243,8 @@ def substitute(expression: Expression, replace: Callable[[Expression], Expressio
         return Load(expression.buffer, index, expression.dtype)
     if isinstance(expression, Apply):
         operands = tuple([substitute(operand, replace) for operand in expression.operands])
-        if all(new is old for new, old in zip(operands, expression.operands, strict=True)):
-            return expression
-        return rebuild(expression, operands)
+        # Expressions are equal only to themselves.
+        return expression if operands == expression.operands else rebuild(expression, operands)
     return expression
 
 
@@ -299,16 +303,18 @@ def rebuild(expression: Apply, operands: tuple[Expression, ...]) -> Expression:
     return decided if decided is not None else Apply(operation, operands, expression.dtype)
 
 
-def parts(expression: Expression) -> Iterator[Expression]:
+def parts(expression: Expression) -> list[Expression]:
     """``expression`` and all that is in it, the indices of loads included; what occurs twice comes twice."""
+    found: list[Expression] = []
     stack = [expression]
     while stack:
         part = stack.pop()
-        yield part
-        if isinstance(part, Load):
-            stack.extend(part.index)
-        elif isinstance(part, Apply):
+        found.append(part)
+        if isinstance(part, Apply):
             stack.extend(part.operands)
+        elif isinstance(part, Load):
+            stack.extend(part.index)
+    return found
 
 
 def loads(expression: Expression) -> list[Load]:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from gradxform.errors import IndexRangeError
-from gradxform.loopir.expression import Constant, Expression, Load, Symbol
+from gradxform.loopir.expression import INDEX_CHECKS, Constant, Expression, Load, Symbol
 from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
     Call,
+    Contract,
     For,
     If,
     Kernel,
@@ -90,6 +91,14 @@ def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: di
             found = statement.callback.call([x if x.shape else x[()] for x in given], types)
             for region, value in zip(statement.results, found, strict=True):
                 _region(region, symbols, memory)[...] = value
+        elif isinstance(statement, Contract):
+            at = [int(_value(m.offset, symbols, memory)) for m in (statement.left, statement.right, statement.result)]
+            rows, inner, columns = (int(_value(e, symbols, memory))
+                                    for e in (statement.rows, statement.inner, statement.columns))
+            product = (_matrix(statement.left, at[0], memory, 0, rows, inner)
+                       @ _matrix(statement.right, at[1], memory, 0, inner, columns))
+            target = _matrix(statement.result, at[2], memory, 0, rows, columns)
+            target[...] = product if statement.fresh else target + product
         else:
             at = [int(_value(m.offset, symbols, memory)) for m in (statement.left, statement.right, statement.result)]
             for b in range(statement.batch):
@@ -121,10 +130,12 @@ def _value(expression: Expression, symbols: dict[Symbol, Any], memory: dict[Buff
         condition, value, otherwise = expression.operands
         return _value(value if _value(condition, symbols, memory) else otherwise, symbols, memory)
     operands = tuple(_value(operand, symbols, memory) for operand in expression.operands)
-    if expression.operation == "checked_index":
-        index, extent, axis = (int(operand) for operand in operands)
+    if expression.operation in INDEX_CHECKS:
+        written, extent, axis = (int(operand) for operand in operands)
+        relative = expression.operation == "relative_index" and written < 0
+        index = written + extent if relative else written
         if not 0 <= index < extent:
-            index = index - extent if index < 0 else index  # as the user wrote it
-            raise IndexRangeError(f"index {index} is out of bounds for axis {axis} with size {extent}")
-        return operands[0]
+            written = index - extent if index < 0 else index  # as the user wrote it
+            raise IndexRangeError(f"index {written} is out of bounds for axis {axis} with size {extent}")
+        return np.int64(index)
     return evaluate_operation(expression.operation, operands, expression.dtype)

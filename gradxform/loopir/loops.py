@@ -9,7 +9,8 @@
                 | While { Statement* } condition { Statement* }
                 | If condition { Statement* } { Statement* }
                 | Reserve tape[position]                              room for an element of a tape
-                | Multiply                                            a matrix product by BLAS
+                | Multiply                                            a matrix product, in blocks that fit the caches
+                | Contract                                            a small matrix product in registers
                 | Call                                                a call into Python
                 | Part { Statement* }                                 a function of its own
     Buffer    ::= input | output | arena | local | tape              C-contiguous; a local one belongs to one nest
@@ -21,18 +22,19 @@ Loads are expressions whose buffer is a Buffer. Everything is frozen. Passes ove
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
-from gradxform.dtypes import DType
+from gradxform.data_class import data_class
+from gradxform.dtypes import DType, uint8
 from gradxform.ir import Callback
 from gradxform.loopir.expression import Expression, Index, Symbol
 
 Space = Literal["input", "output", "arena", "local", "tape"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Buffer:
     """Contiguous memory of ``shape``. ``number`` is the position among the kernel's inputs or outputs.
 
@@ -63,20 +65,24 @@ class Buffer:
         return tuple(reversed(strides))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+#: What matrix products need while they run, one after the other; its size is that of the largest.
+WORKSPACE = Buffer("workspace", uint8, (), "arena")
+
+
+@data_class(frozen=True, slots=True, eq=False)
 class Let:
     symbol: Symbol
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Store:
     buffer: Buffer
     index: Index
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Accumulate:
     """``operation`` may also be ``set``. Floating sums may be reassociated, within one nest's fixed order."""
 
@@ -86,7 +92,7 @@ class Accumulate:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class For:
     """``ordered`` loops must run in increasing order with no reassociation across iterations.
 
@@ -101,7 +107,7 @@ class For:
     work: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Matrix:
     """A matrix within a buffer: element (i, j) of batch b lies at offset + b*batch_stride + i*row + j*column."""
 
@@ -112,7 +118,7 @@ class Matrix:
     column_stride: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Multiply:
     """result[b] = left[b] @ right[b] for each b in range(batch); (rows, inner) times (inner, columns)."""
 
@@ -125,14 +131,31 @@ class Multiply:
     columns: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
+class Contract:
+    """result = left @ right, or result += left @ right unless ``fresh``: computed in place, in tiles that fit registers.
+
+    The extents are those of a block: (rows, inner) times (inner, columns). The order of summation is that of the tiles,
+    which extents and strides decide.
+    """
+
+    result: Matrix
+    left: Matrix
+    right: Matrix
+    rows: Expression
+    inner: Expression
+    columns: Expression
+    fresh: bool
+
+
+@data_class(frozen=True, slots=True, eq=False)
 class Part:
     """Statements that are compiled as a function of their own; symbols bound inside are not seen outside."""
 
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class While:
     """Runs ``head`` and then, as long as ``condition`` holds, ``body`` and ``head`` again.
 
@@ -146,14 +169,14 @@ class While:
     work: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class If:
     condition: Expression
     then: tuple[Statement, ...]
     otherwise: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Reserve:
     """Makes room in ``buffer``, a tape, for the element at ``position``; those before it keep their values."""
 
@@ -161,7 +184,7 @@ class Reserve:
     position: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Region:
     """A contiguous array of ``shape`` within a buffer; its first element is number ``offset``."""
 
@@ -170,7 +193,7 @@ class Region:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Call:
     """Calls Python with the arrays in ``arguments``; what it returns goes to ``results``. It may raise: the kernel ends."""
 
@@ -179,23 +202,25 @@ class Call:
     results: tuple[Region, ...]
 
 
-Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Call | Part
+Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Contract | Call | Part
 
 
 def bodies(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
     """The sequences of statements that a statement holds, in the order in which they run."""
-    if isinstance(statement, (For, Part)):
-        return (statement.body,)
-    if isinstance(statement, While):
-        return statement.head, statement.body
-    if isinstance(statement, If):
-        return statement.then, statement.otherwise
-    return ()
+    found = _BODIES.get(type(statement))
+    return () if found is None else found(statement)
+
+
+_BODIES: dict[type, Callable[[Any], tuple[tuple[Statement, ...], ...]]] = {
+    For: lambda loop: (loop.body,), Part: lambda part: (part.body,), While: lambda loop: (loop.head, loop.body),
+    If: lambda choice: (choice.then, choice.otherwise),
+}
 
 
 def with_bodies(statement: Statement, inner: Sequence[tuple[Statement, ...]]) -> Statement:
     """``statement`` with other statements inside; the same object if they are the same objects."""
-    if all(new is old for new, old in zip(inner, bodies(statement), strict=True)):
+    # Statements are equal only to themselves.
+    if tuple(inner) == bodies(statement):
         return statement
     if isinstance(statement, (For, Part)):
         return replace(statement, body=inner[0])
@@ -219,6 +244,9 @@ def operands(statement: Statement) -> tuple[Expression, ...]:
         return (statement.position,)
     if isinstance(statement, Multiply):
         return tuple([matrix.offset for matrix in (statement.left, statement.right, statement.result)])
+    if isinstance(statement, Contract):
+        offsets = [matrix.offset for matrix in (statement.left, statement.right, statement.result)]
+        return *offsets, statement.rows, statement.inner, statement.columns
     if isinstance(statement, Call):
         return tuple([region.offset for region in (*statement.arguments, *statement.results)])
     return ()
@@ -236,9 +264,12 @@ def with_operands(statement: Statement, rewrite: Callable[[Expression], Expressi
         return replace(statement, condition=rewrite(statement.condition))
     if isinstance(statement, Reserve):
         return replace(statement, position=rewrite(statement.position))
-    if isinstance(statement, Multiply):
+    if isinstance(statement, (Multiply, Contract)):
         left, right, result = (replace(matrix, offset=rewrite(matrix.offset))
                                for matrix in (statement.left, statement.right, statement.result))
+        if isinstance(statement, Contract):
+            rows, inner, columns = map(rewrite, (statement.rows, statement.inner, statement.columns))
+            return replace(statement, left=left, right=right, result=result, rows=rows, inner=inner, columns=columns)
         return replace(statement, left=left, right=right, result=result)
     if isinstance(statement, Call):
         arguments, results = (tuple([replace(region, offset=rewrite(region.offset)) for region in regions])
@@ -253,10 +284,12 @@ def written(statement: Statement) -> tuple[Buffer, ...]:
         return (statement.buffer,)
     if isinstance(statement, Call):
         return tuple([region.buffer for region in statement.results])
-    return (statement.result.buffer,) if isinstance(statement, Multiply) else ()
+    if isinstance(statement, Multiply):
+        return statement.result.buffer, WORKSPACE
+    return (statement.result.buffer,) if isinstance(statement, Contract) else ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Nest:
     """One native function. With ``chunks`` > 0 its body runs once per value of ``chunk``, in parallel.
 
@@ -272,7 +305,7 @@ class Nest:
     work: float = 0.0  # estimated nanoseconds on one core
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Kernel:
     inputs: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]

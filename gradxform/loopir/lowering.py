@@ -14,9 +14,9 @@ index map is the composition of Python functions, and views (reshape, transpose,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gradxform.data_class import data_class
 from gradxform.ir import ArrayType, Callback, Program
 from gradxform.loopir.expression import Apply, Expression, Index
 
@@ -30,24 +30,25 @@ class Operand(Protocol):
     def __call__(self, index: Index) -> Expression: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class View:
     """An element of an operand under another index; never stored for its own sake."""
 
     read: Callable[[Index], Expression]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Map:
     """Computed from operand elements at ``index``; the scheduler decides whether it is stored.
 
-    An index out of range is recorded by an ``Apply("checked_index", (index, extent, axis))`` within the expression.
+    An index out of range is recorded by an ``Apply("checked_index", (index, extent, axis))`` within the expression, or by
+    a ``relative_index``, for which negative ones count from the end.
     """
 
     read: Callable[[Index], Expression]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Reduction:
     """``operation`` (add, mul, maximum, minimum, logical_or, logical_and) over extra axes of the given extents."""
 
@@ -56,7 +57,7 @@ class Reduction:
     read: Callable[[Index, Index], Expression]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Cumulative:
     """The running ``operation`` along ``axis`` of ``read``."""
 
@@ -65,12 +66,12 @@ class Cumulative:
     read: Callable[[Index], Expression]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Scatter:
     """``result = base``, then for each point of ``extents``, in order: ``result[target] operation= update``.
 
-    ``operation`` is set, add, mul, maximum or minimum. ``target(point)`` gives the index into the result; parts out
-    of range must have been wrapped in ``checked_index``.
+    ``operation`` is set, add, mul, maximum or minimum. ``target(point)`` gives the index into the result; parts that may
+    be out of range must have been wrapped in ``checked_index`` or ``relative_index``.
     """
 
     operation: str
@@ -80,11 +81,11 @@ class Scatter:
     update: Callable[[Index], Expression]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Contraction:
     """sum over ``contracting`` axis pairs of lhs * rhs; result axes are batch, free of lhs, free of rhs.
 
-    ``lhs`` and ``rhs`` are operand positions. The scheduler chooses loops or BLAS.
+    ``lhs`` and ``rhs`` are operand positions. The scheduler chooses loops or a product of its own.
     """
 
     lhs_contracting: tuple[int, ...]
@@ -93,14 +94,14 @@ class Contraction:
     rhs_batch: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Expands:
     """The equation is replaced by what ``build(*operands)`` records with other primitives."""
 
     build: Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Repeat:
     """A scan: ``body`` takes constants, carries and elements of xs, and gives carries and elements of ys.
 
@@ -114,7 +115,7 @@ class Repeat:
     reverse: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class While:
     """``body`` runs as long as ``condition`` holds.
 
@@ -129,14 +130,14 @@ class While:
     recorded: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Branch:
     """The first operand, limited to range(len(branches)), chooses the program that is run on the others."""
 
     branches: tuple[Program, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Call:
     """A call into Python with the operands; ``effect``: it stays, once, and in order with the others that have one."""
 

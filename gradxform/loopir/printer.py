@@ -10,6 +10,7 @@ from gradxform.loopir.loops import (
     Accumulate,
     Buffer,
     Call,
+    Contract,
     For,
     If,
     Kernel,
@@ -92,6 +93,10 @@ def _lines(statement: Statement, indent: str) -> list[str]:
     if isinstance(statement, Call):
         arguments, results = (", ".join(map(_region, regions)) for regions in (statement.arguments, statement.results))
         return [f"{indent}({results}) = python {statement.callback}({arguments})"]
+    if isinstance(statement, Contract):
+        extents = "x".join(map(expression_text, (statement.rows, statement.inner, statement.columns)))
+        return [f"{indent}tile {_matrix(statement.result)} {'=' if statement.fresh else '+='} {_matrix(statement.left)} @ "
+                f"{_matrix(statement.right)}  ({extents})"]
     return [f"{indent}gemm {_matrix(statement.result)} = {_matrix(statement.left)} @ {_matrix(statement.right)}"
             f"  ({statement.batch} x {statement.rows}x{statement.inner}x{statement.columns})"]
 

@@ -6,25 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gradxform.loopir.expression import Expression, Symbol, substitute
-from gradxform.loopir.loops import Let, Statement, with_operands
+from gradxform.loopir.loops import For, Let, Statement, bodies, with_bodies, with_operands
 
 
 def renamed(statements: Sequence[Statement], values: dict[Symbol, Expression], suffix: str) -> list[Statement]:
-    """Straight-line statements with symbols replaced by ``values``, and with symbols of their own for what they bind."""
+    """Statements with symbols replaced by ``values``, and with symbols of their own for what they bind."""
     values = dict(values)
 
-    def replaced(part: Expression) -> Expression | None:
-        return values.get(part) if isinstance(part, Symbol) else None
-
     def rewrite(expression: Expression) -> Expression:
-        return substitute(expression, replaced)
+        return substitute(expression, lambda part: values.get(part) if isinstance(part, Symbol) else None)
 
-    result: list[Statement] = []
-    for statement in statements:
+    def bind(symbol: Symbol) -> Symbol:
+        own = Symbol(f"{symbol.name}.{suffix}", symbol.dtype, symbol.extent)
+        values[symbol] = own
+        return own
+
+    def copied(statement: Statement) -> Statement:
         copy = with_operands(statement, rewrite)
-        if isinstance(copy, Let):
-            own = Symbol(f"{copy.symbol.name}.{suffix}", copy.symbol.dtype)
-            values[copy.symbol] = own
-            copy = replace(copy, symbol=own)
-        result.append(copy)
-    return result
+        if isinstance(copy, (Let, For)):
+            copy = replace(copy, symbol=bind(copy.symbol))
+        return with_bodies(copy, [tuple(map(copied, body)) for body in bodies(copy)])
+
+    return [copied(statement) for statement in statements]

@@ -11,7 +11,7 @@ from gradxform.core import dtype_of, shape_of
 from gradxform.core.source import user_line
 from gradxform.dtypes import bool_, int64
 from gradxform.errors import ArgumentError, IndexRangeError, ShapeError
-from gradxform.indexing import get, wrap_negative
+from gradxform.indexing import get
 from gradxform.linear import full, transpose
 from gradxform.numpy.creation import arange
 from gradxform.numpy.dispatch import refuse_out, refuse_unless, traced
@@ -139,9 +139,9 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
             for k in range(x.ndim)]
     if static:
         _check_known(index, x.shape[position], position)
-    grid[position] = np.where(index < 0, index + x.shape[position], index).astype(np.int64) if static else (
-        wrap_negative(index, x.shape[position]))
-    return lift("take_along_axis", gather(x, *grid, axes=tuple(range(x.ndim)), mode="inside" if static else "check"))
+    if static:
+        grid[position] = np.where(index < 0, index + x.shape[position], index).astype(np.int64)
+    return lift("take_along_axis", gather(x, *grid, axes=tuple(range(x.ndim)), mode="inside" if static else "relative"))
 
 
 def _check_known(index: Any, extent: int, axis: int) -> None:

@@ -200,6 +200,8 @@ def _is_power_of_two(value: Any) -> bool:
 
 def _div(rewriter: Rewriter, inputs: tuple[Atom, ...], params: Params, result: ArrayType) -> Atom | None:
     x, y = inputs
+    if rewriter.constant(x) == 1:
+        return rewriter.shaped(rewriter.emit("reciprocal", y), result.shape)
     divisor = rewriter.constant(y)
     if divisor is None or not _is_power_of_two(divisor):
         return None

@@ -26,7 +26,7 @@ def _swept(program: Program) -> Program:
     kept: list[Equation] = []
     changed = False
     for equation in reversed(program.equations):
-        if any(var in needed for var in equation.outputs) or has_effect(equation):
+        if not needed.isdisjoint(equation.outputs) or has_effect(equation):
             narrowed = narrow(equation, needed, _swept)
             changed = changed or narrowed is not equation
             needed.update(narrowed.inputs)

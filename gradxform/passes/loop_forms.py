@@ -10,16 +10,17 @@ Passes know these operations by name and by their parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from gradxform.data_class import data_class
 from gradxform.ir import Atom, Equation, Program, Var, programs_in
 from gradxform.ir.callback import has_effect, may_fail
 
 __all__ = ["Scan", "While", "branches_of", "has_effect", "may_fail", "programs_in", "renamed", "with_branches"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Scan:
     """A scan. ``count`` is the number of iterations as an operand, of which ``length`` is -1, or None."""
 
@@ -70,7 +71,7 @@ class Scan:
                         tuple(sorted(params.items())), (*self.finals, *self.ys), self.equation.source)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class While:
     """A while loop; ``count`` and ``tapes`` are results of a recorded one, else None and ()."""
 

@@ -10,13 +10,14 @@ other. The result is the same but for the order of the additions and the sign of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gradxform.data_class import data_class
 from gradxform.ir import Atom, Equation, Literal, Program, Var
 from gradxform.passes.rewriting import Rewriter, Vocabulary
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Piece:
     """``atom`` from ``low`` on in an array of zeros."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import int64
 from gradxform.ir import ArrayType, Atom
 from gradxform.passes.rewriting import Rewriter, literal
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Piece:
     """``value[r]`` in the lane ``offset + steps . r``."""
 
@@ -23,7 +23,7 @@ class Piece:
         return not any(self.steps)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Pieces:
     """An array of ``type`` whose axis ``lane`` counts the lanes; ``origin`` is the same array written out, if it is."""
 

@@ -24,6 +24,7 @@ from gradxform.passes.merge import merge_pieces
 from gradxform.passes.narrow_products import narrow_products
 from gradxform.passes.rewriting import Vocabulary
 from gradxform.passes.simplify import simplify
+from gradxform.passes.upright_products import upright_products
 
 Pass = Callable[[Program, Vocabulary], Program]
 
@@ -35,6 +36,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("cse", share, "compute common subexpressions once"),
     ("narrow", narrow_products, "compute only the part of a product that is used"),
     ("basis", remove_basis, "replace arithmetic on unit vectors by the one element that is not zero"),
+    ("upright", upright_products, "compute operands of products the way round in which the arrays behind them lie"),
     ("merge", merge_pieces, "make concatenations of sums of padded pieces"),
     ("unroll", unroll, "put loops of at most one iteration, and branches that are known, into the program"),
     ("fuse", fuse, "make one loop of two that walk together"),
@@ -58,14 +60,19 @@ def _optimised(program: Program, vocabulary: Vocabulary, done: dict[Program, Pro
     if found is not None:
         return found
     current = program
+    finished: dict[Pass, Program] = {}  # the program in which a pass has found nothing to do
     for _ in range(MAX_ROUNDS):
         before = current
         for name, apply, _ in PASSES:
+            if finished.get(apply) is current:
+                continue
             after = apply(current, vocabulary)
             if name == "inline":
                 # Loops exchange equations with what stands around them: their programs should be simple by then.
                 after = _with_inner(after, vocabulary, done, verify)
-            if verify and after is not current:
+            if after is current:
+                finished[apply] = current
+            elif verify:
                 check(after, f"after pass {name}")
             current = after
         if current is before:

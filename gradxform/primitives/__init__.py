@@ -100,7 +100,7 @@ from gradxform.primitives.logic import (
 )
 from gradxform.primitives.reductions import argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_prod
 from gradxform.primitives.shape import concatenate, iota, pad, reshape, reverse, slice_array, unit_vectors
-from gradxform.primitives.special import digamma, erf, erfc, erfinv, lgamma, logaddexp, polygamma, sigmoid
+from gradxform.primitives.special import digamma, erf, erfc, erfinv, gaussian, lgamma, logaddexp, polygamma, sigmoid
 
 #: Every primitive by name, in a fixed order.
 ROSTER: dict[str, Primitive] = {
@@ -114,7 +114,7 @@ __all__ = [
     "ROSTER", "abs", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
     "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast", "cbrt", "ceil", "clamp", "concatenate",
     "convert", "copysign", "cos", "cosh", "cummax", "cummin", "cumprod", "cumsum", "digamma", "div", "dot_general",
-    "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "full", "gather", "greater",
+    "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "full", "gather", "gaussian", "greater",
     "greater_equal", "hypot", "integer_pow", "iota", "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal",
     "lgamma", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
     "maximum", "minimum", "mul", "neg", "not_equal", "pad", "polygamma", "pow", "reciprocal", "reduce_and", "reduce_max",

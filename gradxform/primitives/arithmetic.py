@@ -88,13 +88,14 @@ sub_p = binary("sub", sub, evaluate=np.subtract, tangents=(lambda t, x, y, z: t,
 mul_p = binary("mul", mul, evaluate=np.multiply, tangents=(lambda t, x, y, z: mul(t, y), lambda t, x, y, z: mul(t, x)),
                kinds=ANY, transpose=_mul_transpose)
 def _divisor_tangent(t: Any, x: Any, y: Any, z: Any) -> Any:
-    """-t x / y^2, where z = x / y; that is -t z^2 for x = 1, without a division."""
+    """-t x / y^2, where z = x / y; that is -t z^2 for x = 1."""
     one = isinstance(x, (float, np.floating)) and x == 1
-    return mul(t, neg(square(z) if one else div(z, y)))
+    return mul(t, neg(square(z) if one else mul(z, reciprocal(y))))
 
 
+# 1 / y is a factor of both tangents and of those of higher order: one division for all of them, and none where y is known.
 div_p = binary("div", div, evaluate=np.divide,
-               tangents=(lambda t, x, y, z: div(t, y), _divisor_tangent),
+               tangents=(lambda t, x, y, z: mul(t, reciprocal(y)), _divisor_tangent),
                transpose=_div_transpose)
 square_p = unary("square", square, evaluate=np.square, tangent=lambda t, x, y: mul(t, mul(x, constant(2, x))),
                  kinds=NUMBERS)
@@ -203,10 +204,11 @@ def rsqrt(x: Any) -> Any:
     return bind(rsqrt_p, x)
 
 
-sqrt_p = unary("sqrt", sqrt, evaluate=np.sqrt, tangent=lambda t, x, y: mul(t, div(constant(0.5, x), y)))
-cbrt_p = unary("cbrt", cbrt, evaluate=np.cbrt, tangent=lambda t, x, y: mul(t, div(constant(1 / 3, x), square(y))))
+sqrt_p = unary("sqrt", sqrt, evaluate=np.sqrt, tangent=lambda t, x, y: mul(t, mul(constant(0.5, x), reciprocal(y))))
+cbrt_p = unary("cbrt", cbrt, evaluate=np.cbrt,
+               tangent=lambda t, x, y: mul(t, mul(constant(1 / 3, x), reciprocal(square(y)))))
 rsqrt_p = unary("rsqrt", rsqrt, evaluate=lambda x: np.reciprocal(np.sqrt(x)),
-                tangent=lambda t, x, y: mul(t, mul(div(y, x), constant(-0.5, x))))
+                tangent=lambda t, x, y: mul(t, mul(mul(y, reciprocal(x)), constant(-0.5, x))))
 
 # ----------------------------------------------------------------------------------------- division with remainder
 

@@ -28,6 +28,7 @@ from gradxform.linear import batch_elementwise, zeros
 from gradxform.loopir.lowering import Operand, View
 from gradxform.passes.dead import remove_dead
 from gradxform.primitives.custom import evaluate_program
+from gradxform.primitives.residuals import compares_floats
 from gradxform.transforms import backward, linearize
 from gradxform.transforms import batch as batch_program
 from gradxform.transforms import jvp as jvp_program
@@ -117,13 +118,16 @@ def plan(program: Program, nonzero: Sequence[bool], policy: Policy) -> _Plan:
     known = _without_names(parts.known.equations, alias, names)
     rest = _without_names(parts.rest.equations, alias, {})
     needed = {alias.get(v, v) for v in parts.rest.inputs[: parts.residual_count]}
+    keeps_some = any(_is_kept(e, [name for v in e.outputs for name in names.get(v, ())], policy) for e in known)
     saved: list[Var] = []
     again: list[Equation] = []
     for equation in reversed(known):
         wanted = [v for v in equation.outputs if v in needed]
         if not wanted:
             continue
-        kept = [v for v in wanted if _is_kept(equation, names.get(v, ()), policy)]
+        # Where one side of a comparison is kept and the other computed again, they may differ in the last bit.
+        compares = keeps_some and compares_floats(equation)
+        kept = [v for v in wanted if compares or _is_kept(equation, names.get(v, ()), policy)]
         saved += kept
         if len(kept) < len(wanted):
             again.append(equation)

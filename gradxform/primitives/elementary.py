@@ -59,9 +59,9 @@ exp2_p = unary("exp2", exp2, evaluate=np.exp2, tangent=lambda t, x, y: mul(t, mu
 # exp(x) rather than y + 1, which has no correct digits for very negative x.
 expm1_p = unary("expm1", expm1, evaluate=np.expm1, tangent=lambda t, x, y: mul(t, exp(x)))
 log_p = unary("log", log, evaluate=np.log, tangent=lambda t, x, y: mul(t, reciprocal(x)))
-log2_p = unary("log2", log2, evaluate=np.log2, tangent=lambda t, x, y: mul(t, div(constant(1 / math.log(2), x), x)))
+log2_p = unary("log2", log2, evaluate=np.log2, tangent=lambda t, x, y: mul(t, mul(constant(1 / math.log(2), x), reciprocal(x))))
 log10_p = unary("log10", log10, evaluate=np.log10,
-                tangent=lambda t, x, y: mul(t, div(constant(1 / math.log(10), x), x)))
+                tangent=lambda t, x, y: mul(t, mul(constant(1 / math.log(10), x), reciprocal(x))))
 log1p_p = unary("log1p", log1p, evaluate=np.log1p, tangent=lambda t, x, y: mul(t, reciprocal(add(x, constant(1, x)))))
 
 # ---------------------------------------------------------------------------------------------------------- powers

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gradxform.core import Builder, bind_all, run
+from gradxform.core import Builder, bind_all, dtype_of, run
 from gradxform.dtypes import bool_
 from gradxform.ir import ArrayType, Equation, Literal, Program, Var, programs_in
 from gradxform.ir.memo import kept
@@ -65,7 +65,7 @@ def _guard_scatter(operands: Sequence[Any], params: dict[str, Any], active: Any)
 
 
 def _safe(indices: Sequence[Any], active: Any) -> list[Any]:
-    return [select(active, index, np.int64(0)) for index in indices]
+    return [select(active, index, dtype_of(index).type(0)) for index in indices]
 
 
 def _guard_call(operands: Sequence[Any], params: dict[str, Any], active: Any) -> Guarded:

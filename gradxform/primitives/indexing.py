@@ -7,10 +7,12 @@ gathers is a gather. With R the shape of the axes that are neither in B nor addr
     gather :  x[B + rest], indices[B + S]                     ->  [B + S + R]
     scatter:  x[B + rest], updates[B + S + R], indices[B + S]  ->  [B + rest]
 
-``mode`` says what happens to an index outside [0, extent): ``check`` raises IndexRangeError, ``clip`` clamps it,
-``inside`` promises that there is none. Negative indices are wrapped above, where NumPy's indexing is read.
+Indices are of any integer dtype. ``mode`` says what happens to one outside [0, extent): ``check`` raises
+IndexRangeError, ``clip`` clamps it, ``inside`` promises that there is none. ``relative`` is NumPy's rule: the indices
+-extent, ..., -1 of a signed dtype count from the end, and others outside raise IndexRangeError. It is part of the
+operation so that loops read the user's own array: nothing is stored, and the rare negative index is taken care of apart.
 
-Updates are applied in order of their position in S, so repeated indices give the same result everywhere;
+Updates are applied in order of their position in S, and sums of very many in the order of their chunks, as reductions are;
 ``unique`` promises that no position is written twice, which makes derivatives cheaper.
 """
 
@@ -24,18 +26,18 @@ import numpy as np
 
 from gradxform.core import Primitive, Undefined, bind, dtype_of, shape_of, type_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import bool_, int64
+from gradxform.dtypes import DType, bool_, int64
 from gradxform.errors import ArgumentError, DTypeError, IndexRangeError, NotDifferentiableError, ShapeError
 from gradxform.ir import ArrayType
-from gradxform.linear import broadcast, check_axes, full, instantiate, move_axis, zeros
-from gradxform.loopir.expression import ZERO, Apply, Expression, Index, index_range, integer
+from gradxform.linear import add, broadcast, check_axes, full, instantiate, move_axis, zeros
+from gradxform.loopir.expression import INDEX_CHECKS, ZERO, Apply, Expression, Index, index_range, integer, parts
 from gradxform.loopir.lowering import Map, Operand, Scatter
 from gradxform.primitives.arithmetic import clamp, div, mul
-from gradxform.primitives.logic import equal, logical_and, not_equal, select
+from gradxform.primitives.logic import convert, equal, less, logical_and, not_equal, select
 from gradxform.primitives.reductions import reduce_prod
 from gradxform.primitives.shape import iota, reshape
 
-MODES = ("check", "clip", "inside")
+MODES = ("check", "relative", "clip", "inside")
 OPERATIONS = {"set": "set", "add": "add", "mul": "mul", "max": "maximum", "min": "minimum"}
 
 # ------------------------------------------------------------------------------------------------- shared shapes
@@ -56,9 +58,9 @@ def _gathered_shape(
         raise ArgumentError(f"{name}: mode {mode!r} is not one of {', '.join(MODES)}")
     shape = indices[0].shape
     for index in indices:
-        if index.dtype != int64 or index.shape != shape:
+        if index.dtype.kind not in "iu" or index.shape != shape:
             listed = ", ".join(map(str, indices))
-            raise ShapeError(f"{name}: index arrays must be int64 and of one shape, got {listed}")
+            raise ShapeError(f"{name}: index arrays must be of integers and of one shape, got {listed}")
     if shape[:batch_rank] != x.shape[:batch_rank]:
         raise ShapeError(f"{name}: batch axes of indices {indices[0]} and of {x} differ")
     if mode == "clip" and 0 not in shape and any(x.shape[a] == 0 for a in axes):
@@ -74,12 +76,16 @@ def _positions(
     found = []
     for a, index in zip(axes, indices, strict=True):
         extent = x.shape[a]
+        signed = dtype_of(index).kind == "i"
+        index = np.asarray(index).astype(np.int64)
+        if mode == "relative" and signed:
+            index = np.where(index < 0, index + extent, index)
         if mode == "clip":
             index = np.clip(index, 0, extent - 1)
         elif np.size(index) and (np.min(index) < 0 or np.max(index) >= extent):
             flat = np.ravel(index)
             wrong = int(flat[(flat < 0) | (flat >= extent)][0])
-            # A negative index was wrapped by adding the extent; the user wrote it without.
+            # The extent was added to a negative index; the user wrote it without.
             wrong = wrong - extent if wrong < 0 else wrong
             raise IndexRangeError(
                 f"index {wrong} is out of bounds for axis {a - batch_rank} with size {extent}{user_line()}")
@@ -103,19 +109,30 @@ def _target(
         if a < batch_rank:
             result.append(point[a])
         elif a in addressed:
-            result.append(_limited(addressed[a], a, extent, mode))
+            result.append(_limited(addressed[a], a - batch_rank, extent, mode))
         else:
             result.append(next(rest))
     return tuple(result)
 
 
 def _limited(index: Expression, axis: int, extent: int, mode: str) -> Expression:
+    signed = index.dtype.kind == "i"
     bounds = index_range(index)
+    if index.dtype != int64:
+        bounds = _bounds_of(index.dtype) if bounds is None else bounds
+        index = Apply("convert", (index,), int64)
     if mode == "inside" or (bounds is not None and bounds[0] >= 0 and bounds[1] < extent):
         return index
     if mode == "clip":
         return Apply("minimum", (Apply("maximum", (index, ZERO), int64), integer(extent - 1)), int64)
-    return Apply("checked_index", (index, integer(extent), integer(axis)), int64)
+    counted = mode == "relative" and signed and (bounds is None or bounds[0] < 0)
+    return Apply("relative_index" if counted else "checked_index", (index, integer(extent), integer(axis)), int64)
+
+
+def _bounds_of(dtype: DType) -> tuple[int, int] | None:
+    """The least and the largest number of an integer dtype, None if an int64 does not hold them."""
+    limits = np.iinfo(dtype)
+    return None if limits.bits == 64 else (int(limits.min), int(limits.max))
 
 
 def _batched_indices(indices: Sequence[Any], batched: Sequence[bool], size: int) -> list[Any]:
@@ -168,13 +185,24 @@ def _gather_lower(
     operands: Sequence[Operand], result: ArrayType, *, axes: tuple[int, ...], batch_rank: int, mode: str
 ) -> Map:
     x, *indices = operands
-    return Map(lambda index: x(_target(indices, x.type.shape, axes, batch_rank, mode, index)))
+
+    def read(index: Index) -> Expression:
+        target = _target(indices, x.type.shape, axes, batch_rank, mode, index)
+        value = x(target)
+        for check in target:
+            # A constant is the same everywhere, but an index out of range is an error all the same.
+            if isinstance(check, Apply) and check.operation in INDEX_CHECKS and not any(p is check for p in parts(value)):
+                value = Apply("select", (Apply("greater_equal", (check, ZERO), bool_), value, value), value.dtype)
+        return value
+
+    return Map(read)
 
 
 def gather(x: Any, *indices: Any, axes: tuple[int, ...], batch_rank: int = 0, mode: str = "check") -> Any:
     """The elements (or slices along the other axes) of ``x`` at ``indices``; linear in ``x``.
 
-    Raises IndexRangeError for an index outside [0, extent) if ``mode`` is ``check``.
+    Raises IndexRangeError for an index outside [0, extent) if ``mode`` is ``check``, and for one outside
+    [-extent, extent) if it is ``relative``.
     """
     return bind(gather_p, x, *indices, axes=axes, batch_rank=batch_rank, mode=mode)
 
@@ -268,7 +296,7 @@ def _product_of_others(
     row, column = (*kept, batch_rank), (*kept, batch_rank + 1)
     shadowed = not_equal(iota(pairs, int64, batch_rank), iota(pairs, int64, batch_rank + 1))
     for a, index in zip(axes, indices, strict=True):
-        flat = reshape(_clipped(index, shape_of(x)[a], mode), (*batch, count))
+        flat = reshape(_settled(index, shape_of(x)[a], mode), (*batch, count))
         shadowed = logical_and(shadowed, equal(broadcast(flat, pairs, row), broadcast(flat, pairs, column)))
     full_shape = (*pairs, *rest)
     mask = broadcast(shadowed, full_shape, tuple(range(len(pairs))))
@@ -278,10 +306,14 @@ def _product_of_others(
     return reshape(products, shape_of(updates))
 
 
-def _clipped(index: Any, extent: int, mode: str) -> Any:
-    if mode != "clip":
-        return index
-    return clamp(np.int64(0), index, np.int64(extent - 1))
+def _settled(index: Any, extent: int, mode: str) -> Any:
+    """An index array as int64, so that equal positions are equal numbers."""
+    signed = dtype_of(index).kind == "i"
+    if dtype_of(index) != int64:
+        index = convert(index, int64)
+    if mode == "relative" and signed:
+        return select(less(index, np.int64(0)), add(index, np.int64(extent)), index)
+    return clamp(np.int64(0), index, np.int64(extent - 1)) if mode == "clip" else index
 
 
 def _scatter_transpose(

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
+from gradxform.dtypes import is_float
 from gradxform.ir import Atom, Equation, Program, Var
 from gradxform.ir.callback import has_effect, may_fail, replayed
 
@@ -238,8 +239,18 @@ def _renamed(program: Program) -> Program:
     return Program(program.inputs, tuple(equations), program.outputs, program.name)
 
 
+def compares_floats(equation: Equation) -> bool:
+    """Whether it asks for the equality of floats, as the rules of maxima do, to find out which element was the greatest.
+
+    Computed again in another loop an operand may differ in its last bit, and then nothing is equal: the answer is kept.
+    """
+    return equation.operation.name in ("equal", "not_equal") and is_float(equation.inputs[0].type.dtype)
+
+
 def _is_cheap(equation: Equation) -> bool:
     name = equation.operation.name
+    if compares_floats(equation):
+        return False
     if name in CHEAP:
         return True
     if name not in CHEAP_IF_SMALL:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradxform.core import Builder, bind_all
+from gradxform.core import Builder, replay
 from gradxform.ir import ArrayType, Literal, Program, Var
 
 
@@ -45,7 +45,7 @@ def record_batched(
         params = dict(equation.params)
         operation = equation.operation
         if not any(flags):
-            results: Sequence[Any] = bind_all(operation, operands, params)
+            results: Sequence[Any] = replay(equation, operands)
             out_flags: Sequence[bool] = [False] * len(equation.outputs)
         elif operation.multiple:
             results, out_flags = operation.batch(operands, flags, size, **params)

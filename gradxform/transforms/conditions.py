@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradxform.core import dtype_of, type_of
+from gradxform.data_class import data_class
 from gradxform.dtypes import is_float
 from gradxform.ir import Atom, Equation, Literal, Program, Var
 from gradxform.ir.callback import has_effect
@@ -38,7 +38,7 @@ from gradxform.transforms.axes import Axes, operand_axes, reshaped_axes
 # ------------------------------------------------------------------------------------------------------ conditions
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Guard:
     """``predicate`` holds (or does not). Its axis i is laid along axis ``axes[i]`` of the value; None if of extent 1."""
 
@@ -166,7 +166,7 @@ def _is_tame(atom: Atom) -> bool:
 Mask = tuple[Condition, tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Masked:
     """A program, its calls inlined and its predicates as early as they may be, and the masks of its tangents.
 
@@ -276,7 +276,7 @@ def _after_its_operands(var: Var, defined: dict[Atom, Equation], order: dict[Equ
             stack.pop()
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class _Uses:
     """What the backward sweep finds."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradxform.core import Builder, bind_all
+from gradxform.core import Builder, replay
 from gradxform.dtypes import is_float
 from gradxform.ir import Atom, Equation, Literal, Program, Var
 from gradxform.transforms.conditions import Masked, Masks, find_masks
@@ -111,7 +111,7 @@ def _push_masked(
             results, outgoing = equation.operation.jvp(operands(equation), found, **params)
             keep(equation, outgoing)
         else:
-            results = bind_all(equation.operation, operands(equation), params)
+            results = replay(equation, operands(equation))
         values.update(zip(equation.outputs, results, strict=True))
     push(waiting)
     builder.source = outer_source
@@ -141,7 +141,7 @@ def _pushed(
     varies = any(t is not None for t in incoming) and any(is_float(v.type.dtype) for v in equation.outputs)
     if varies and operation.multiple:
         return operation.jvp(operands, incoming, **params)  # type: ignore[no-any-return]
-    results = bind_all(operation, operands, params)
+    results = replay(equation, operands)
     if not varies:
         return results, [None] * len(results)
     return results, (operation.jvp(operands, incoming, results[0], **params),)

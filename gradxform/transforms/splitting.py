@@ -8,14 +8,14 @@ where c depends on the known inputs only. Equations are shared, not copied.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from gradxform.data_class import data_class
 from gradxform.ir import Equation, Literal, Program, Var
 from gradxform.ir.barriers import separated
 from gradxform.transforms.differentiation import jvp
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Split:
     """``known`` gives the known outputs, then the residuals; ``rest`` takes the residuals, then the unknown inputs."""
 

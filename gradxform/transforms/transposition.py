@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from gradxform.core import Builder, Undefined, bind_all, run
+from gradxform.core import Builder, Undefined, replay, run
+from gradxform.data_class import data_class
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import Literal, Program, Var
 from gradxform.ir.barriers import separated
@@ -35,8 +35,7 @@ def backward(builder: Builder, program: Program, arguments: Sequence[Any], cotan
             deferred.append(equation)
         else:  # known values computed inside a linear program
             operands = [x.value if isinstance(x, Literal) else values[x] for x in equation.inputs]
-            values.update(zip(equation.outputs, bind_all(equation.operation, operands, dict(equation.params)),
-                              strict=True))
+            values.update(zip(equation.outputs, replay(equation, operands), strict=True))
     pulled: dict[Var, Any] = {}
 
     def accumulate(atom: Any, ct: Any) -> None:
@@ -83,7 +82,7 @@ def transpose(program: Program, linear_inputs: Sequence[bool]) -> Program:
     return transposed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Pullback:
     """``program`` takes the inputs of the original, then a cotangent for each output that ``depends`` on a wanted
     input; it gives the original's outputs, then a cotangent per wanted input, zeros where that is not ``connected``.

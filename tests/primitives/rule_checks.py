@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradxform.core import Builder, run
-from gradxform.core.evaluation import bind_all
+from gradxform.core import Builder, bind_all, run
 from gradxform.ir import ArrayType, Literal, Program, Var, check
 from gradxform.loopir.expression import Apply, Constant, Expression, Index, Load, integer
 from gradxform.loopir.lowering import Contraction, Cumulative, Expands, Map, Reduction, View

@@ -78,6 +78,7 @@ FLOAT_TABLE: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, 
     "arcsinh": (e.arcsinh, np.arcsinh, (ALL,)),
     "arccosh": (e.arccosh, np.arccosh, (ABOVE_ONE,)),
     "arctanh": (e.arctanh, np.arctanh, (UNIT,)),
+    "gaussian": (s.gaussian, lambda x: np.exp(-x * x), (ALL,)),
     "erf": (s.erf, scipy.special.erf, (ALL,)),
     "erfc": (s.erfc, scipy.special.erfc, (ALL,)),
     "erfinv": (s.erfinv, scipy.special.erfinv, (UNIT,)),
@@ -275,7 +276,9 @@ def test_every_derivative_of_lgamma(point: float, order: int) -> None:
 
 
 @pytest.mark.parametrize(("function", "reference", "point"), [
-    (e.tanh, mpmath.tanh, 0.8), (e.arctan, mpmath.atan, 1.3), (s.erf, mpmath.erf, 0.6), (s.erfinv, mpmath.erfinv, 0.4),
+    (e.tanh, mpmath.tanh, 0.8), (e.arctan, mpmath.atan, 1.3), (s.erf, mpmath.erf, 0.6),
+    (s.gaussian, lambda x: mpmath.exp(-x * x), 0.7),
+    (s.erfinv, mpmath.erfinv, 0.4),
     (e.log1p, lambda x: mpmath.log(1 + x), 1e-3), (e.tan, mpmath.tan, 1.1), (e.arcsinh, mpmath.asinh, -2.0),
     (s.sigmoid, lambda x: 1 / (1 + mpmath.exp(-x)), 1.5), (a.rsqrt, lambda x: 1 / mpmath.sqrt(x), 0.7),
     (e.arccosh, mpmath.acosh, 1.5), (a.cbrt, mpmath.cbrt, 2.0), (e.exp2, lambda x: 2**x, 0.3),

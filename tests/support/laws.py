@@ -104,15 +104,15 @@ def check_compiled(program: Program, arguments: Sequence[Any]) -> None:
 
 @contextmanager
 def small_chunks() -> Iterator[None]:
-    """Within this context even small loops are cut into chunks, and small products go to BLAS."""
-    before = nests.CHUNK_WORK, node_lowering.BLAS_THRESHOLD
-    nests.CHUNK_WORK, node_lowering.BLAS_THRESHOLD = 0.5, 8
+    """Within this context even small loops are cut into chunks, and small contractions are products of their own."""
+    before = nests.CHUNK_WORK, node_lowering.PRODUCT_THRESHOLD
+    nests.CHUNK_WORK, node_lowering.PRODUCT_THRESHOLD = 0.5, 8
     try:
         # The key of the disk cache does not know the first two.
         with config.override(parallel_threshold=1, cache_dir="off"):
             yield
     finally:
-        nests.CHUNK_WORK, node_lowering.BLAS_THRESHOLD = before
+        nests.CHUNK_WORK, node_lowering.PRODUCT_THRESHOLD = before
 
 
 # -------------------------------------------------------------------------------------------------------- derivatives

@@ -17,6 +17,8 @@ FLOATS = {"double": "f64", "float": "f32"}
 INTEGER_OF = {"double": "i64", "float": "i32"}
 WIDTH = {"double": 64, "float": 32, "i128": 128, "i64": 64, "i32": 32, "i1": 1}
 FRACTION_BITS = {"double": 52, "float": 23}
+#: Polynomials with so many coefficients are evaluated as two.
+LONG_POLYNOMIAL = 8
 EXPONENT_BIAS = {"double": 1023, "float": 127}
 
 
@@ -215,17 +217,22 @@ class Builder:
         return self.from_bits(self.bits(x) ^ (sign & (1 << (width - 1))))
 
     def polynomial(self, x: Value, coefficients: Sequence[float]) -> Value:
-        """Horner's rule, lowest coefficient first, each step one fused multiply-add."""
+        """The polynomial with these coefficients, lowest first, each step one fused multiply-add.
+
+        Horner's rule; a long one goes by even and odd powers, two chains side by side: one operation more and half the
+        latency, which is what counts where little else is in flight.
+        """
+        if len(coefficients) < LONG_POLYNOMIAL:
+            return self._horner(x, coefficients)
+        square = x * x
+        even, odd = self._horner(square, coefficients[0::2]), self._horner(square, coefficients[1::2])
+        return self.fma(odd, x, even)
+
+    def _horner(self, x: Value, coefficients: Sequence[float]) -> Value:
         total = self.constant(x.kind, coefficients[-1])
         for coefficient in reversed(coefficients[:-1]):
             total = self.fma(total, x, coefficient)
         return total
-
-    def polynomial_split(self, x: Value, coefficients: Sequence[float]) -> Value:
-        """Even and odd powers as two chains: one operation more than Horner's rule and half its latency."""
-        square = x * x
-        even = self.polynomial(square, coefficients[0::2])
-        return self.fma(self.polynomial(square, coefficients[1::2]), x, even)
 
     def two_sum(self, a: Value, b: Value) -> Pair:
         """a + b = high + low exactly (Knuth)."""

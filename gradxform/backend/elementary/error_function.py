@@ -1,9 +1,10 @@
-"""erf, erfc and erfinv.
+"""erf, erfc, erfinv, and exp(-x^2), the derivative of erf but for a factor.
 
 Small arguments: x + x P(x^2). Large ones: erfc(x) = exp(-x^2) u G(t) with u = 1/(x + K), t = A u + B linear in u,
 after M. M. Shepherd and J. G. Laframboise (Math. Comp. 36 (1981) 249), who map the half line to an interval in this
-way. For erfc the square, the exponential, u and the leading coefficient of G are unevaluated sums of two doubles, for
-the exponential multiplies every error.
+way. exp(-x^2) is `gaussian`, line by line: where erf and its derivative are both wanted, one exponential is evaluated.
+For erfc the square, the exponential, u and the leading coefficient of G are unevaluated sums of two doubles, for the
+exponential multiplies every error.
 
 erfinv: x P(x^2) in the centre; in the tail s G(t) with s = sqrt(-log(1 - |x|)), the argument that M. B. Giles
 ("Approximating the erfinv function", GPU Computing Gems, 2011) recommends, from a logarithm in double-double.
@@ -17,40 +18,64 @@ from gradxform.backend.elementary.power import log_pair
 
 INFINITY = float("inf")
 
-# erf(x) / x - 1 as a polynomial in x^2, |x| <= 1, error of erf below 2^-56.
-ERF = (
-    0.12837916709551256,
-    -0.37612638903183454,
-    0.11283791670942443,
-    -0.02686617064289883,
-    0.005223977604678556,
-    -0.0008548325869786497,
-    0.00012055291996976853,
-    -1.4924684820067766e-05,
-    1.6446819930649252e-06,
-    -1.620409493952726e-07,
-    1.3701976220413287e-08,
-    -7.763582525904677e-10,
-)
-# erfc(x) exp(x^2) (x + 3) in t = (1 - x) / (x + 3), 1 <= x <= 6, error below 2^-53.7 relative.
-ERF_LARGE = (
-    1.710334304623228,
-    2.6610579319191454,
-    2.847329759340459,
-    2.0466066705751333,
-    0.8490600538104975,
-    0.046727261927760555,
-    -0.1362134152832303,
-    -0.034349879516829794,
-    0.025656333585034836,
-    0.00802520049607044,
-    -0.006700947010538416,
-    -0.0015125581487284235,
-    0.0012397612980013868,
-    -0.0012543578189021655,
-    -0.001712324146981497,
-    -0.0004968378793615711,
-)
+# Beyond, exp(-x^2) is 0.
+FARTHEST = {"double": 28.0, "float": 11.0}
+# erf(x) / x - 1 as a polynomial in x^2, |x| <= 1, error of erf below 2^-56 (float: 2^-29.6).
+ERF = {
+    "double": (
+        0.12837916709551256,
+        -0.37612638903183454,
+        0.11283791670942443,
+        -0.02686617064289883,
+        0.005223977604678556,
+        -0.0008548325869786497,
+        0.00012055291996976853,
+        -1.4924684820067766e-05,
+        1.6446819930649252e-06,
+        -1.620409493952726e-07,
+        1.3701976220413287e-08,
+        -7.763582525904677e-10,
+    ),
+    "float": (
+        0.12837916612625122,
+        -0.3761262595653534,
+        0.1128358542919159,
+        -0.026853810995817184,
+        0.005188327748328447,
+        -0.0008010192541405559,
+        7.853857823647559e-05,
+    ),
+}
+# erfc(x) exp(x^2) (x + 3) in t = (1 - x) / (x + 3), 1 <= x <= 6, error below 2^-53.7 relative (float: x <= 4, error of
+# erf below 2^-32).
+ERF_LARGE = {
+    "double": (
+        1.710334304623228,
+        2.6610579319191454,
+        2.847329759340459,
+        2.0466066705751333,
+        0.8490600538104975,
+        0.046727261927760555,
+        -0.1362134152832303,
+        -0.034349879516829794,
+        0.025656333585034836,
+        0.00802520049607044,
+        -0.006700947010538416,
+        -0.0015125581487284235,
+        0.0012397612980013868,
+        -0.0012543578189021655,
+        -0.001712324146981497,
+        -0.0004968378793615711,
+    ),
+    "float": (
+        1.710334300994873,
+        2.6610589027404785,
+        2.8473947048187256,
+        2.048171043395996,
+        0.8652554750442505,
+        0.12198451906442642,
+    ),
+}
 # erfc(x) exp(x^2) (x + 4) in t = (5.125 - 1.3125 x) / (x + 4), 1/2 <= x <= 28, error below 2^-57.8 relative, and the
 # low part of the first coefficient.
 ERFC_MAP = (4.0, 5.125, 1.3125)
@@ -135,18 +160,24 @@ ERFINV_TAIL = (
 
 def _small(b: Builder, x: Value) -> Value:
     """erf(x) / x - 1 for |x| <= 1."""
-    return b.polynomial(x * x, ERF)
+    return b.polynomial(x * x, ERF[x.kind])
+
+
+def gaussian(b: Builder, x: Value) -> Value:
+    """exp(-x^2), the rounding error of the square corrected."""
+    size = b.smaller(FARTHEST[x.kind], b.magnitude(x))
+    square, square_low = b.two_product(size, size)
+    return exp(b, -square, -square_low)
 
 
 def erf(b: Builder, x: Value) -> Value:
-    size = b.smaller(6.0, b.magnitude(x))
-    square, square_low = b.two_product(size, size)
-    decay = exp(b, -square, -square_low)
+    decay = gaussian(b, x)
+    size = b.smaller(FARTHEST[x.kind], b.magnitude(x))
     # t vanishes at 1, where the complement is largest, and with it the errors of the polynomial.
-    whole, whole_low = b.fast_two_sum(b.constant("double", 3.0), size)
+    whole, whole_low = b.fast_two_sum(b.constant(x.kind, 3.0), size)
     u = 1.0 / whole
     correction = b.fma(-u, whole_low, b.fma(-u, whole, 1.0))
-    g = b.polynomial((1.0 - size) * u, ERF_LARGE)
+    g = b.polynomial((1.0 - size) * u, ERF_LARGE[x.kind])
     complement = decay * (u * b.fma(correction, g, g))
     large = b.copysign(1.0 - complement, x)
     return b.select(size < 1.0, b.fma(x, _small(b, x), x), large)
@@ -181,7 +212,7 @@ def erfinv(b: Builder, x: Value) -> Value:
     size = b.magnitude(x)
     z = x * x
     first, first_low = HALF_SQRT_PI
-    central = b.fma(size, first, size * b.fma(z, b.polynomial_split(z, ERFINV_CENTRAL), first_low))
+    central = b.fma(size, first, size * b.fma(z, b.polynomial(z, ERFINV_CENTRAL), first_low))
     high, low = log_pair(b, 1.0 - size)
     s = b.sqrt(-high)
     s_low = (b.fma(-s, s, -high) - low) / (s + s)
@@ -189,7 +220,7 @@ def erfinv(b: Builder, x: Value) -> Value:
     t = b.fma(s, -slope, intercept) / (s + shift)
     first, first_low = ERFINV_TAIL_FIRST
     # The derivative of erfinv with respect to s is near 1 all along, so the low part of s adds itself.
-    rest = b.fma(s, b.fma(t, b.polynomial_split(t, ERFINV_TAIL), first_low), s_low)
+    rest = b.fma(s, b.fma(t, b.polynomial(t, ERFINV_TAIL), first_low), s_low)
     result = b.select(size < 0.65, central, b.fma(s, first, rest))
     edge = b.select(size.equals(1.0), INFINITY, float("nan"))
     return b.copysign(b.select(size < 1.0, result, edge), x)

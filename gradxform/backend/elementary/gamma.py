@@ -120,7 +120,7 @@ def _lgamma_pair(b: Builder, x: Value) -> Pair:
     log_high, log_low = log_pair(b, b.select(series, x, product))
     sign = b.select(steps[1], 1.0, -1.0)
     first, first_low = b.two_product(t, b.constant("double", LGAMMA_FIRST[0]))
-    rest = b.fma(t, b.fma(t, b.polynomial_split(t, LGAMMA), LGAMMA_FIRST[1]), first_low)
+    rest = b.fma(t, b.fma(t, b.polynomial(t, LGAMMA), LGAMMA_FIRST[1]), first_low)
     near, near_low = b.two_sum(first, log_high * sign)
     near_low = near_low + b.fma(log_low, sign, rest)
 
@@ -188,7 +188,7 @@ def digamma(b: Builder, x: Value) -> Value:
     distance = moved - b.select(small, DIGAMMA_ZERO[0] - 1.0, DIGAMMA_ZERO[0])
     s = moved - b.select(small, 0.5, 1.5)
     first, first_low = b.two_product(distance, b.constant("double", DIGAMMA_FIRST[0]))
-    slope = b.fma(s, b.polynomial_split(s, DIGAMMA), DIGAMMA_FIRST[1])
+    slope = b.fma(s, b.polynomial(s, DIGAMMA), DIGAMMA_FIRST[1])
     rest = b.fma(distance, slope, first_low - DIGAMMA_ZERO[1] * TRIGAMMA_AT_ZERO)
     near, near_low = b.two_sum(first, quotient)
     near = near + (near_low + (rest + quotient_low))

@@ -61,7 +61,7 @@ def _asin_core(b: Builder, x: Value) -> tuple[Value, Value, Value]:
     r = b.select(small, size, root)
     # At |x| = 1 the root vanishes and its correction is 0/0.
     r_low = b.select(small | z.equals(0.0), 0.0, root_low)
-    return r, b.fma(r * z, b.polynomial_split(z, ASIN), r_low), small
+    return r, b.fma(r * z, b.polynomial(z, ASIN), r_low), small
 
 
 def asin(b: Builder, x: Value) -> Value:
@@ -104,7 +104,7 @@ def _angle(b: Builder, vertical: Value, horizontal: Value, left: Value | None) -
     t = numerator * inverse
     remainder = b.fma(-t, denominator, numerator) + b.fma(-t, denominator_low, numerator_low)
     z = t * t
-    rest = b.fma(z * t, b.polynomial_split(z, ATAN), b.fma(remainder, inverse, base_low))
+    rest = b.fma(z * t, b.polynomial(z, ATAN), b.fma(remainder, inverse, base_low))
     high, low = b.fast_two_sum(base, t)
     return high + (low + rest)
 
