@@ -143,7 +143,7 @@ def workload(
     jax: Build,
     torch: Build,
     numpy: Callable[..., Any],
-    **others: Build,
+    **others: Any,
 ) -> Workload:
     """Make one of the two workloads."""
     given = functools.partial(operands, kind)

@@ -252,7 +252,9 @@ WORKLOAD = Workload(
         ),
         *(
             Promise(
-                f"{name} / gradxform, numbers", lambda m, name=name: m.ratio(name, "gradxform, numbers", STEPS), at_least=1
+                f"{name} / gradxform, numbers",
+                lambda m, name=name: m.ratio(name, "gradxform, numbers", STEPS),  # type: ignore[misc]
+                at_least=1,
             )
             for name in ("Numba", "PyTensor", "CasADi", "CasADi, compiled")
         ),

@@ -109,11 +109,12 @@ def with_torch_transforms(kind: str, order: str, torch: Any) -> Callable[..., An
 
 def with_pytensor(kind: str, order: str, pytensor: Any, tensor: Any) -> Callable[..., Any]:
     """Ask PyTensor, for the product by going back twice."""
-    loss = {
+    losses: dict[str, Callable[..., Any]] = {
         "logistic": lambda w, x, y: tensor.softplus(-y * (x @ w)).mean(),
         "softmax": lambda w, x, y: (tensor.logsumexp(x @ w, axis=1) - (y * (x @ w)).sum(axis=1)).mean(),
         "poisson": lambda w, x, y: (tensor.exp(x @ w) - y * (x @ w)).mean(),
-    }[kind]
+    }
+    loss = losses[kind]
 
     def gradient(w: Any, x: Any, y: Any) -> Any:
         value = loss(w, x, y)
@@ -122,7 +123,8 @@ def with_pytensor(kind: str, order: str, pytensor: Any, tensor: Any) -> Callable
     def product(w: Any, x: Any, y: Any, direction: Any) -> Any:
         return pytensor.grad((pytensor.grad(loss(w, x, y), w) * direction).sum(), w)
 
-    return {"gradient": gradient, "product": product}[order]
+    orders: dict[str, Callable[..., Any]] = {"gradient": gradient, "product": product}
+    return orders[order]
 
 
 def with_numba(kind: str, order: str, numba: Any, njit: Any) -> Callable[..., Any]:

@@ -109,7 +109,11 @@ WORKLOAD = Workload(
         Promise("JAX, Python float / gradxform", lambda m: m.ratio("JAX, Python float", "gradxform", 1), at_least=20),
         Promise("JAX, its own array / gradxform", lambda m: m.ratio("JAX, its own array", "gradxform", 1), at_least=20),
         *(
-            Promise(f"{name} / gradxform", lambda m, name=name: m.ratio(name, "gradxform", 1), at_least=1)
+            Promise(
+                f"{name} / gradxform",
+                lambda m, name=name: m.ratio(name, "gradxform", 1),  # type: ignore[misc]
+                at_least=1,
+            )
             for name in ("PyTensor", "CasADi", "CasADi, compiled")
         ),
     ),

@@ -95,7 +95,11 @@ WORKLOAD = Workload(
         Promise("JAX, its own / gradxform", lambda m: m.ratio("JAX, its own arrays", "gradxform", 8), at_least=15),
         Promise("JAX, NumPy / gradxform", lambda m: m.ratio("JAX, NumPy in and out", "gradxform", 8), at_least=15),
         *(
-            Promise(f"{name} / gradxform", lambda m, name=name: m.ratio(name, "gradxform", 8), at_least=1)
+            Promise(
+                f"{name} / gradxform",
+                lambda m, name=name: m.ratio(name, "gradxform", 8),  # type: ignore[misc]
+                at_least=1,
+            )
             for name in ("Numba", "PyTensor", "CasADi", "CasADi, compiled")
         ),
     ),

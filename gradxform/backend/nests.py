@@ -222,7 +222,7 @@ class Nests:
 
     def groups(self, nodes: Sequence[Node], depth: int) -> list[Group]:
         """Group the nodes of a level, and give storage to every value that is read in another group."""
-        repeatable = prices([node for node in nodes if node.var not in self.storage], self.bound, self.memory)
+        repeatable = prices(nodes, self.bound, self.memory, self.storage)
         groups = Partition(nodes, self.bound, repeatable).groups
         group_of = {node: position for position, group in enumerate(groups) for node in group.members}
         consumers: dict[Var, list[Node]] = {}

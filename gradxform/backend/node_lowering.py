@@ -71,7 +71,7 @@ PRODUCT_THRESHOLD = 16 * 16 * 16
 #: A product of a long matrix with a narrow one, which stays in the nearest cache, is done by loops that it shares with others.
 NARROW = 16
 NARROW_SIZE = 4096
-LONG = 1024
+LONG = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ read anyway is done again even where the value would stay in the first cache, an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -27,6 +28,9 @@ BUDGETS = ((1 << 24, 1.8), (1 << 20, 0.7), (1 << 15, 0.25), (0, 0.12))
 SIMPLE_IN_VECTORS, OTHERS_IN_VECTORS = 0.2, 0.4
 #: A value computed from more arrays of its own size is better read than these.
 MOST_ARRAYS = 2
+IN_ORDER = ("scatter", "cumulative")
+#: As many values at most are computed anew for one.
+MOST_VALUES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +80,42 @@ def fixed_memory(nodes: Sequence[Node], outputs: Iterable[Var]) -> Fixed:
     return Fixed(frozenset(stored), frozenset(overwritten))
 
 
-def prices(nodes: Sequence[Node], bound: Mapping[Symbol, Expression], fixed: Fixed) -> dict[Node, Price]:
-    """The nodes of a block, with the axes in ``bound`` fixed by outer loops, that may be computed where they are read."""
+def prices(
+    nodes: Sequence[Node], bound: Mapping[Symbol, Expression], fixed: Fixed, stored: Container[Var] = ()
+) -> dict[Node, Price]:
+    """The nodes of a block, with the axes in ``bound`` fixed by outer loops, that may be computed where they are read.
+
+    What is ``stored`` outside of these loops stays so.
+    """
     found: dict[Node, Price] = {}
-    arithmetic: dict[Var, tuple[float, int]] = {}
+    # In loops that run in order a value is not computed in vectors: there it is never for free.
+    uses = Counter(load.buffer for node in nodes for load in node.reads for _ in range(1 + (node.kind in IN_ORDER)))
+    # Of each value the work that is done for it, with that for what it reads, and from which arrays; and its elements.
+    behind: dict[Var, tuple[dict[Var, float], int]] = {}
     arrays: dict[Var, dict[Var, int]] = {}
     for node in nodes:
-        if node.kind != "map" or node.after or node.apart or node.var in fixed.stored:
+        if node.kind != "map" or node.after or node.apart or node.var in fixed.stored or node.var in stored:
             continue
         free = [a for a in node.axes if isinstance(a, Symbol) and a not in bound]
         elements = prod(a.extent for a in free)
         if elements <= SMALL_ELEMENTS or not all(_is_plain(load, free, fixed.overwritten) for load in node.reads):
             continue
-        spent = _arithmetic(node.expression)
+        work = {node.var: _arithmetic(node.expression)}
         for buffer in {load.buffer for load in node.reads}:
-            inner, extent = arithmetic.get(buffer, (0.0, 0))
-            spent += inner if 2 * extent > elements else 0.0
+            inner, extent = behind.get(buffer, ({}, 0))
+            work |= inner if 2 * extent > elements else {}
+        # What is read once is not computed more often where it is read, only elsewhere.
+        single = uses[node.var] == 1
+        spent = sum(time for var, time in work.items() if not single or uses[var] > 1)
         needed: dict[Var, int] = {}
         for load in node.reads:
             needed |= arrays.get(load.buffer) or {load.buffer: prod(a.extent for a in _varying(load, free))}
         large = [var for var, extent in needed.items() if 2 * extent > elements]
         size = elements * node.var.type.dtype.itemsize
         budget = next(limit for least, limit in BUDGETS if size >= least)
-        if spent <= budget and len(large) <= MOST_ARRAYS:
+        if spent <= budget and len(large) <= MOST_ARRAYS and len(work) <= MOST_VALUES:
             found[node] = Price(spent, budget)
-            arithmetic[node.var] = spent, elements
+            behind[node.var] = work, elements
             arrays[node.var] = needed
     return found
 
