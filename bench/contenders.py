@@ -122,6 +122,16 @@ def with_casadi(build: Build, operands: Operands, *, compiled: bool = False, who
     return lambda size: applied(graph_of_casadi(build, operands(size), compiled=compiled, whole=whole), ())
 
 
+def value_and_gradient(gradient: Callable[[Any, Any], Any], objective: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Write the value of an objective and its gradient for a library of graphs, given how that takes a gradient."""
+
+    def call(x: Any) -> Any:
+        value = objective(x)
+        return value, gradient(value, x)
+
+    return call
+
+
 def sized(way: Callable[[Build, Operands], Prepare], build: Build, operands: Operands) -> Prepare:
     """Give the builder the size as well, before the modules: for programs whose length depends on it."""
     return lambda size: way(functools.partial(build, size), operands)(size)

@@ -15,13 +15,14 @@ FLAGS = ("-O3", "-ffast-math", "-march=native", "-fopenmp", "-fPIC")
 
 
 def build(name: str) -> Path:
-    """Compile `name`.cpp into a shared object, once per source, flags and machine.
+    """Compile `name`.cpp into a shared object, once per source with the headers, flags and machine.
 
     Compiling and linking are separate steps: with -ffast-math at the link, g++ would add start-up code that flushes
     subnormals in the whole process that loads the object.
     """
     source = HERE / f"{name}.cpp"
-    key = hashlib.sha256(repr((source.read_text(), FLAGS, platform.node(), platform.processor())).encode()).hexdigest()
+    texts = [path.read_text() for path in (source, *sorted(HERE.glob("*.hpp")))]
+    key = hashlib.sha256(repr((texts, FLAGS, platform.node(), platform.processor())).encode()).hexdigest()
     library = HERE / "build" / f"{name}-{key[:16]}.so"
     if not library.exists():
         library.parent.mkdir(exist_ok=True)

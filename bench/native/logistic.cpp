@@ -1,78 +1,21 @@
-// Logistic regression, the mean of log(1 + exp(-y x·w)): value and gradient, and the product of the Hessian with a vector.
-// One pass: a block of observations stays in the cache between the products with the weights and with the slopes. The
-// number of features is known, as it is to a compiler that is given arrays; row by row is faster here than several at once.
-#include <cmath>
-#include <cstring>
-
-static const long worth_threads = 200;
-static const long block = 16;
-static const long features = 100;
-
-static inline void products(long rows, const double* __restrict x, const double* __restrict vector, double* __restrict results) {
-    for (long r = 0; r < rows; r++) {
-        double sum = 0;
-        for (long f = 0; f < features; f++) sum += x[r * features + f] * vector[f];
-        results[r] = sum;
-    }
-}
-
-static inline void add(long rows, const double* __restrict factors, const double* __restrict x, double* __restrict result) {
-    for (long r = 0; r < rows; r++)
-        for (long f = 0; f < features; f++) result[f] += factors[r] * x[r * features + f];
-}
+// Logistic regression, the mean of log(1 + exp(-y x·w)).
+#include "linear_model.hpp"
 
 extern "C" void logistic_gradient(
-    long count, const double* __restrict w, const double* __restrict x, const double* __restrict y, double* __restrict value,
-    double* __restrict gradient
+    long count, const double* w, const double* x, const double* y, double* value, double* gradient
 ) {
-    double loss = 0;
-    std::memset(gradient, 0, features * sizeof(double));
-#pragma omp parallel reduction(+ : loss) if (count > worth_threads)
-    {
-        double own[features] = {0};
-#pragma omp for schedule(static) nowait
-        for (long start = 0; start < count; start += block) {
-            const long rows = start + block < count ? block : count - start;
-            const double *here = x + start * features, *target = y + start;
-            double slope[block];
-            products(rows, here, w, slope);
-            for (long i = 0; i < rows; i++) {
-                const double power = std::exp(-target[i] * slope[i]);
-                loss += std::log1p(power);
-                slope[i] = -target[i] * power / (1 + power);
-            }
-            add(rows, slope, here, own);
-        }
-#pragma omp critical
-        for (long f = 0; f < features; f++) gradient[f] += own[f];
-    }
-    *value = loss / count;
-    for (long f = 0; f < features; f++) gradient[f] /= count;
+    mean_gradient(count, w, x, y, value, gradient, [](double target, double score, double& slope) {
+        const double power = std::exp(-target * score);
+        slope = -target * power / (1 + power);
+        return std::log1p(power);
+    });
 }
 
 extern "C" void logistic_product(
-    long count, const double* __restrict w, const double* __restrict x, const double* __restrict y,
-    const double* __restrict direction, double* __restrict result
+    long count, const double* w, const double* x, const double* y, const double* direction, double* result
 ) {
-    std::memset(result, 0, features * sizeof(double));
-#pragma omp parallel if (count > worth_threads)
-    {
-        double own[features] = {0};
-#pragma omp for schedule(static) nowait
-        for (long start = 0; start < count; start += block) {
-            const long rows = start + block < count ? block : count - start;
-            const double *here = x + start * features, *target = y + start;
-            double bent[block], along[block];
-            products(rows, here, w, bent);
-            products(rows, here, direction, along);
-            for (long i = 0; i < rows; i++) {
-                const double power = std::exp(-target[i] * bent[i]), share = 1 / (1 + power);
-                bent[i] = power * share * share * along[i];
-            }
-            add(rows, bent, here, own);
-        }
-#pragma omp critical
-        for (long f = 0; f < features; f++) result[f] += own[f];
-    }
-    for (long f = 0; f < features; f++) result[f] /= count;
+    mean_product(count, w, x, y, direction, result, [](double target, double score) {
+        const double power = std::exp(-target * score), share = 1 / (1 + power);
+        return power * share * share;
+    });
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contenders import contenders, promises
+from bench.contenders import contenders, promises, value_and_gradient
 from bench.workload import Workload
 
 SIZES = (100, 10_000, 1_000_000)
@@ -87,12 +87,7 @@ def build_torch_compiled(torch: Any) -> Callable[..., Any]:
 
 def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
     """Ask PyTensor."""
-
-    def call(state: Any) -> Any:
-        value = distance(tensor)(state)
-        return value, pytensor.grad(value, state)
-
-    return call
+    return value_and_gradient(pytensor.grad, distance(tensor))
 
 
 class InCasadi:
@@ -110,12 +105,7 @@ def distance_in_casadi(casadi: Any) -> Callable[[Any], Any]:
 
 def build_casadi(casadi: Any) -> Callable[..., Any]:
     """Ask CasADi."""
-
-    def call(state: Any) -> Any:
-        value = distance_in_casadi(casadi)(state)
-        return value, casadi.gradient(value, state)
-
-    return call
+    return value_and_gradient(casadi.gradient, distance_in_casadi(casadi))
 
 
 def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contenders import applied, contenders, promises
+from bench.contenders import applied, contenders, promises, value_and_gradient
 from bench.workload import Call, Workload
 
 SIZES = (100, 1_000, 100_000, 1_000_000)
@@ -55,12 +55,7 @@ def build_torch_compiled(torch: Any) -> Callable[..., Any]:
 
 def build_pytensor(pytensor: Any, tensor: Any) -> Callable[..., Any]:
     """Ask PyTensor."""
-
-    def call(x: Any) -> Any:
-        value = valley(x)
-        return value, pytensor.grad(value, x)
-
-    return call
+    return value_and_gradient(pytensor.grad, valley)
 
 
 def valley_in_casadi(casadi: Any) -> Callable[[Any], Any]:
@@ -70,12 +65,7 @@ def valley_in_casadi(casadi: Any) -> Callable[[Any], Any]:
 
 def build_casadi(casadi: Any) -> Callable[..., Any]:
     """Ask CasADi."""
-
-    def call(x: Any) -> Any:
-        value = valley_in_casadi(casadi)(x)
-        return value, casadi.gradient(value, x)
-
-    return call
+    return value_and_gradient(casadi.gradient, valley_in_casadi(casadi))
 
 
 def build_numba(numba: Any, njit: Any) -> Callable[..., Any]:

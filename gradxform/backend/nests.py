@@ -20,6 +20,7 @@ from gradxform.backend.liveness import lay_out, touched
 from gradxform.backend.nodes import Choice, Loop, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.recompute import fixed_memory, prices
 from gradxform.backend.schedule import Group, Partition
+from gradxform.backend.widen import widen_sums
 from gradxform.config import config
 from gradxform.dtypes import DType, bool_, int64
 from gradxform.ir import Var
@@ -223,7 +224,7 @@ class Nests:
     def groups(self, nodes: Sequence[Node], depth: int) -> list[Group]:
         """Group the nodes of a level, and give storage to every value that is read in another group."""
         repeatable = prices(nodes, self.bound, self.memory, self.storage)
-        groups = Partition(nodes, self.bound, repeatable).groups
+        groups = widen_sums(Partition(nodes, self.bound, repeatable).groups, {*self.memory.stored, *self.storage})
         group_of = {node: position for position, group in enumerate(groups) for node in group.members}
         consumers: dict[Var, list[Node]] = {}
         for node in group_of:

@@ -441,7 +441,8 @@ class Lowering:
         inner = prod(ls[a] for a in c.lhs_contracting)
         big = rows * columns * inner >= PRODUCT_THRESHOLD and min(rows, columns) >= 4 and inner >= 4
         least, middle, most = sorted((rows, columns, inner))
-        big = big and not (batch == 1 and least <= NARROW and least * middle <= NARROW_SIZE and most >= LONG)
+        narrow = batch == 1 and least <= NARROW and least * middle <= NARROW_SIZE and most >= LONG
+        big = big and not (narrow and all(self.is_plain_matrix(operand) for operand in operands))
         if big and is_float(var.type.dtype):
             left_side = self.side(left, c.lhs_batch, left_free, c.lhs_contracting)
             right_side = self.side(right, c.rhs_batch, list(c.rhs_contracting), right_free, vectors=True)
@@ -467,6 +468,12 @@ class Lowering:
         expression = Apply("mul", (left(tuple(left_index)), right(tuple(right_index))), dtype)
         symbols = tuple(a for a in reduced if isinstance(a, Symbol))
         self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add"))
+
+    def is_plain_matrix(self, operand: Reader) -> bool:
+        """Whether it is read as it lies in memory: anything else is better packed once than read for each column."""
+        axes = self.axes_for(operand.type.shape)
+        value = operand(axes)
+        return operand.type.rank == 2 and isinstance(value, Load) and _affine(value, axes) is not None
 
     def side(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int], vectors: bool = False,
              ) -> Side:

@@ -194,6 +194,12 @@ class Node:
         self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
         self.cost = self.own_cost()
 
+    def reduce_over(self, symbol: Symbol, expression: Expression) -> None:
+        """Reduce another expression, along ``symbol`` alone."""
+        self.reduced, self.loop_axes = (symbol,), (symbol,)
+        self.expression, self.reads = expression, loads(expression)
+        self.cost = expression_cost(expression)
+
     def replace_base(self, number: int, result: Var, base: Var) -> None:
         """Take over the memory of another value."""
         self.bases[number] = (result, base)
