@@ -397,14 +397,14 @@ def test_keyboard_interrupt_while_workers_start() -> None:
         real(thread)
     threading.Thread.start = interrupted
     try:
-        result = kernels.mark_often(5, 10)
+        kernels.mark_often(5, 10)
         for _ in range(5000):
             time.sleep(0.001)
-    except KeyboardInterrupt:
-        print("interrupted", sum(result))
+    except KeyboardInterrupt:  # it may arrive within the call's return, or in the loop behind it
+        print("interrupted")
     print(sum(kernels.mark_often(5, 10)))
     """
-    assert_clean(run_script(script), "interrupted 50\n50\n")
+    assert_clean(run_script(script), "interrupted\n50\n")
 
 
 def test_the_native_code_is_cached_on_disk() -> None:
