@@ -65,7 +65,7 @@ FEW_CHUNKS = 7
 #: Estimated nanoseconds for an element of a chunk's own copy of what a scatter updates: filling it, and adding it up.
 PRIVATE_ELEMENT = 0.5
 #: Partial results of all chunks of one reduction may take this many bytes.
-PARTIAL_BYTES = 1 << 24
+PARTIAL_BYTES = 1 << 22
 
 #: Loops estimated to take more nanoseconds can be interrupted.
 LONG_WORK = 50_000_000.0
