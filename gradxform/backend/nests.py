@@ -224,7 +224,7 @@ class Nests:
     def groups(self, nodes: Sequence[Node], depth: int) -> list[Group]:
         """Group the nodes of a level, and give storage to every value that is read in another group."""
         repeatable = prices(nodes, self.bound, self.memory, self.storage)
-        groups = widen_sums(Partition(nodes, self.bound, repeatable).groups, {*self.memory.stored, *self.storage})
+        groups = widen_sums(Partition(nodes, self.bound, repeatable).groups, self.memory.stored, self.storage)
         group_of = {node: position for position, group in enumerate(groups) for node in group.members}
         consumers: dict[Var, list[Node]] = {}
         for node in group_of:

@@ -61,24 +61,19 @@ class Partition:
     """
 
     def __init__(
-        self, nodes: Sequence[Node], bound: Mapping[Symbol, Expression], repeatable: Mapping[Node, Price] | None = None
+        self, nodes: Sequence[Node], bound: Mapping[Symbol, Expression], repeatable: Mapping[Node, Price]
     ) -> None:
         self.bound = bound
-        self.repeatable = dict(repeatable or {})
+        self.repeatable = dict(repeatable)
         self.groups: list[Group] = []
         self.group_of: dict[Var, int] = {}
         self.node_of = {var: node for node in nodes for var in node.results}
         self.sharing: dict[tuple[Var, int], int] = {}
-        self.copies: dict[tuple[Node, int, Symbol | None], Node] = {}
+        self.copies: dict[tuple[Node, int, Symbol], Node] = {}
         self.leaves: dict[Node, list[Load]] = {}
         for node in _bases_first(nodes):
             if node not in self.repeatable:
                 self.place(node)
-
-    @property
-    def nodes(self) -> list[Node]:
-        """What is in the groups, in order."""
-        return [node for group in self.groups for node in group.members]
 
     # ----------------------------------------------------------------------------------- values computed anew
 

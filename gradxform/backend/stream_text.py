@@ -31,6 +31,23 @@ LIGHT = 48
 #: What the last cache is taken to hold where the system does not tell.
 USUAL_CACHE_BYTES = 32 << 20
 
+
+def _word_by_word(label: str, i: str, before: str, first: str, last: str, after: str) -> str:
+    """A loop that copies the words from ``first`` up to ``last``; it is entered from ``before`` and goes on with ``after``."""
+    return f"""{label}:
+  %{i} = phi i64 [{first}, %{before}], [%{i}.next, %{label}.one]
+  %{label}.more = icmp ult i64 %{i}, {last}
+  br i1 %{label}.more, label %{label}.one, label %{after}
+{label}.one:
+  %{i}.from = getelementptr i32, ptr %from, i64 %{i}
+  %{i}.word = load i32, ptr %{i}.from, align 4
+  %{i}.to = getelementptr i32, ptr %to, i64 %{i}
+  store i32 %{i}.word, ptr %{i}.to, align 4
+  %{i}.next = add i64 %{i}, 1
+  br label %{label}
+"""
+
+
 #: Copies 4-byte words. Lines that begin before `to` or end behind it are not whole, and are stored as usual.
 STREAM = """define internal void @gx.stream(ptr noalias captures(none) %to, ptr noalias readonly captures(none) %from,
     i64 %words) noinline nounwind {{
@@ -45,18 +62,7 @@ start:
   %whole = and i64 %rest, -16
   %last = add i64 %first, %whole
   br label %head
-head:
-  %i = phi i64 [0, %start], [%i.next, %head.one]
-  %head.more = icmp ult i64 %i, %first
-  br i1 %head.more, label %head.one, label %line
-head.one:
-  %i.from = getelementptr i32, ptr %from, i64 %i
-  %i.word = load i32, ptr %i.from, align 4
-  %i.to = getelementptr i32, ptr %to, i64 %i
-  store i32 %i.word, ptr %i.to, align 4
-  %i.next = add i64 %i, 1
-  br label %head
-line:
+""" + _word_by_word("head", "i", "start", "0", "%first", "line") + """line:
   %j = phi i64 [%first, %head], [%j.next, %line.one]
   %line.more = icmp ult i64 %j, %last
   br i1 %line.more, label %line.one, label %tail
@@ -67,18 +73,7 @@ line.one:
   store <16 x i32> %j.words, ptr %j.to, align 64, !nontemporal !{number}
   %j.next = add i64 %j, 16
   br label %line
-tail:
-  %k = phi i64 [%last, %line], [%k.next, %tail.one]
-  %tail.more = icmp ult i64 %k, %words
-  br i1 %tail.more, label %tail.one, label %done
-tail.one:
-  %k.from = getelementptr i32, ptr %from, i64 %k
-  %k.word = load i32, ptr %k.from, align 4
-  %k.to = getelementptr i32, ptr %to, i64 %k
-  store i32 %k.word, ptr %k.to, align 4
-  %k.next = add i64 %k, 1
-  br label %tail
-done:
+""" + _word_by_word("tail", "k", "line", "%last", "%words", "done") + """done:
   ret void
 }}"""
 

@@ -9,7 +9,7 @@ guard out of all iterations but the last; what is left reads the data once for v
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Mapping, Sequence
 
 from gradxform.backend.nodes import Node
 from gradxform.backend.schedule import Group, at
@@ -23,8 +23,11 @@ LEAST_EXTENT = 512
 MAX_PARTS = 200
 
 
-def widen_sums(groups: list[Group], stored: Collection[Var]) -> list[Group]:
-    """The groups with such sums in the group behind theirs, if they have to come first neither for it nor for others."""
+def widen_sums(groups: Sequence[Group], *stored: Container[Var]) -> list[Group]:
+    """The groups with such sums in the group behind theirs, if they have to come first neither for it nor for others.
+
+    What one of ``stored`` contains lies in memory, and stays in its loop.
+    """
     result: list[Group] = []
     for group in groups:
         if result and _may_join(result[-1], group, stored):
@@ -37,7 +40,7 @@ def widen_sums(groups: list[Group], stored: Collection[Var]) -> list[Group]:
     return result
 
 
-def _may_join(earlier: Group, group: Group, stored: Collection[Var]) -> bool:
+def _may_join(earlier: Group, group: Group, stored: Sequence[Container[Var]]) -> bool:
     if earlier.extent is None or group.extent is None or not (
             LEAST_EXTENT <= earlier.extent < group.extent <= earlier.extent + NEAR):
         return False
@@ -52,7 +55,7 @@ def _may_join(earlier: Group, group: Group, stored: Collection[Var]) -> bool:
         if node.kind == "reduction":
             if not whole or node.operation != "add" or sizes[node.var] > MAX_PARTS:
                 return False
-        elif node.kind != "map" or node.var in stored or node.bases:
+        elif node.kind != "map" or node.bases or any(node.var in memory for memory in stored):
             return False
     return True
 

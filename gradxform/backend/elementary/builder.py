@@ -251,14 +251,10 @@ class Builder:
         high = a * b
         return high, self.fma(a, b, -high)
 
-    def round_to_integer(self, scaled: Value) -> tuple[Value, Value]:
-        """The nearest integer as a float, and the raw bits whose low part is that integer in two's complement.
-
-        Adding 1.5 * 2^52 pushes the fraction out of the significand; it vectorises everywhere, unlike a conversion of
-        double to int64. `scaled` is the argument with the shift already added (usually by a fused multiply-add).
-        """
-        return scaled - rounding_shift(scaled.kind), self.bits(scaled)
-
 
 def rounding_shift(kind: str) -> float:
+    """What pushes the fraction of a number out of its significand when added: the low bits are the nearest integer then.
+
+    It vectorises everywhere, unlike a conversion of double to int64.
+    """
     return 1.5 * 2.0 ** FRACTION_BITS[kind]
