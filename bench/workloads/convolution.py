@@ -1,8 +1,8 @@
 """A training step of two convolutions, a mean over the picture and a linear layer, on a batch of 28x28 pictures.
 
 In NumPy's terms a convolution is a product of the kernel with shifted slices. There are two ways to say so: nine
-products that are added, one per offset, or one product with the nine slices side by side. gradxform and JAX do both, JAX
-and PyTorch also use their own convolutions: JAX with channels last, PyTorch with channels first.
+products that are added, one per offset, or one product with the nine slices side by side. gradxform and JAX do both, and
+use their own convolutions with channels last; PyTorch uses its own with channels first.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def by_patches(library: Any, numpy: Any, x: Any, kernel: Any) -> Any:
     return patches @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def by_jax(library: Any, numpy: Any, x: Any, kernel: Any) -> Any:
-    """JAX's own convolution."""
+def by_library(library: Any, numpy: Any, x: Any, kernel: Any) -> Any:
+    """The library's own convolution."""
     return library.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -161,8 +161,9 @@ def workload(name: str, dtype: type, relative_tolerance: float, absolute_toleran
     chosen = functools.partial(operands, dtype=dtype)
     shifts, patches = builder(by_shifts), builder(by_patches)
     listed = (
-        *contenders(chosen, gradxform=patches, jax=builder(by_jax), torch=build_torch, torch_compiled=build_torch_compiled),
+        *contenders(chosen, gradxform=patches, jax=builder(by_library), torch=build_torch, torch_compiled=build_torch_compiled),
         Contender("gradxform, shifts", with_gradxform(shifts, chosen), ("gradxform",)),
+        Contender("gradxform, its own", with_gradxform(builder(by_library), chosen), ("gradxform",)),
         Contender("JAX, patches", with_jax(patches, chosen), ("jax",)),
         Contender("JAX, shifts", with_jax(shifts, chosen), ("jax",)),
     )
