@@ -1,0 +1,371 @@
+"""Eigenvalues and singular values: eigh, eig, svd, schur, sylvester.
+
+Derivatives: M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation" (2008);
+M. Seeger et al., "Auto-differentiating linear algebra", arXiv:1710.08717 (2017); Z.-Q. Wan and S.-X. Zhang, "Automatic
+differentiation for complex valued SVD", arXiv:1909.02659 (2019).
+
+Vectors turn into each other at the rate 1 / (w_j - w_i). Where two values are equal, but for rounding, vectors are not
+functions of the matrix; there the rate is taken as zero. So derivatives are always finite, and
+
+- of values: exact, as long as what is computed from them does not depend on which of several equal ones is which (their
+  sum, any trace of f(A));
+- of vectors: exact for whatever does not depend on how vectors of equal values are chosen to first order: of projectors on
+  whole eigenspaces, of quantities in which no two equal values occur. Not of V f(w) V^H at equal values, whose derivative is
+  not a function of those of w and V. Functions of matrices have routes of their own: expm, sqrtm, funmhermitian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradxform.core import Primitive, bind_all, dtype_of, shape_of, type_of
+from gradxform.core.source import user_line
+from gradxform.dtypes import complex_dtype, is_complex, part_dtype
+from gradxform.errors import NotDifferentiableError
+from gradxform.ir import ArrayType
+from gradxform.linear import add, broadcast, reduce_sum, select
+from gradxform.loopir.lowering import Native, Operand
+from gradxform.loopir.routine import Routine
+from gradxform.primitives.arithmetic import abs as absolute
+from gradxform.primitives.arithmetic import div, mul, neg, reciprocal, sub
+from gradxform.primitives.complex import complex as complex_number
+from gradxform.primitives.complex import imag, real
+from gradxform.primitives.indexing import gather
+from gradxform.primitives.linalg import failures, hermitian
+from gradxform.primitives.linalg_solve import solve
+from gradxform.primitives.logic import convert, greater
+from gradxform.primitives.matrices import (
+    adjoint,
+    as_columns,
+    as_rows,
+    check_matrix,
+    conjugate,
+    diagonal,
+    evaluate_stack,
+    in_lanes,
+    like,
+    matmul,
+    matrix_transpose,
+    on_diagonal,
+    real_part,
+)
+from gradxform.primitives.reductions import argmax, reduce_max
+from gradxform.primitives.rules import not_linear
+from gradxform.primitives.shape import reshape
+
+NOT_CONVERGED = "Eigenvalues did not converge"
+SVD_NOT_CONVERGED = "SVD did not converge"
+NOT_FINITE = "Array must not contain infs or NaNs"
+#: From this extent on LAPACK may use several threads.
+THREADED = 33
+#: Values count as equal if they differ by no more than so many times the rounding unit, the extent and the largest value.
+EQUAL = 4
+
+
+def safe_rates(x: Any, y: Any) -> Any:
+    """1 / (y_j - x_i) in place (i, j), zero where that is no more than rounding: on the diagonal, and for equal values."""
+    n, dtype = shape_of(x)[-1], dtype_of(x)
+    rows, columns = as_columns(x, n), as_rows(y, n)
+    gaps = sub(columns, rows)
+    *stack, _ = shape_of(x)
+    largest = reduce_max(absolute(x), (len(stack),)) if n else absolute(reshape(x, (*stack, 0)))
+    unit = part_dtype(dtype).type(EQUAL * max(n, 1) * np.finfo(part_dtype(dtype)).eps)
+    shape = shape_of(gaps)
+    bound = broadcast(mul(largest, unit), shape, tuple(range(len(stack)))) if n else absolute(gaps)
+    apart = greater(absolute(gaps), bound)
+    one = dtype.type(1)
+    return select(apart, reciprocal(select(apart, gaps, one)), dtype.type(0))
+
+
+def _zeroed(rates: Any, x: Any) -> Any:
+    return mul(like(rates, dtype_of(x)), x)
+
+
+# ------------------------------------------------------------------------------------------------------------- eigh
+
+
+def _eigh_types(a: ArrayType, vectors: bool) -> tuple[ArrayType, ...]:
+    values = ArrayType(part_dtype(a.dtype), a.shape[:-1])
+    return (values, a.strong()) if vectors else (values,)
+
+
+def _eigh_type(a: ArrayType, *, upper: bool, vectors: bool, checked: bool) -> tuple[ArrayType, ...]:
+    check_matrix("eigh", a, square=True)
+    return _eigh_types(a, vectors)
+
+
+def _eigh_reference(upper: bool, vectors: bool) -> Callable[[Any], tuple[Any, ...]]:
+    triangle = "U" if upper else "L"
+    if vectors:
+        return lambda a: tuple(np.linalg.eigh(a, triangle))
+    return lambda a: (np.linalg.eigvalsh(a, triangle),)
+
+
+def _eigh_evaluate(a: Any, *, upper: bool, vectors: bool, checked: bool) -> tuple[Any, ...]:
+    return evaluate_stack(_eigh_reference(upper, vectors), [a], [2], _eigh_types(type_of(a), vectors), checked)
+
+
+def _eigh_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, upper: bool, vectors: bool, checked: bool
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """With M = V^H dA V: dw = diag(M), dV = V (F * M)."""
+    (a,), (t,) = primals, tangents
+    w, v = eigh(a, upper, True, checked)
+    moved = matmul(matmul(adjoint(v), hermitian(adjoint(t) if upper else t)), v)
+    w_t = real_part(diagonal(moved))
+    if not vectors:
+        return (w,), (w_t,)
+    return (w, v), (w_t, matmul(v, _zeroed(safe_rates(w, w), moved)))
+
+
+def _eigh_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, upper: bool, vectors: bool, checked: bool,
+                ) -> Native:
+    from gradxform.backend.spectral_text import eigh_workspace
+
+    a = operands[0].type
+    n, name = a.shape[-1], a.dtype.name
+    routine = Routine("lapack.eigh", (name, n, int(upper), int(vectors)), _eigh_reference(upper, vectors),
+                      failures(checked, NOT_CONVERGED), workspace=eigh_workspace(name, n, int(vectors)),
+                      work=1000.0 + 100 * n * n + n ** 3 / 2, threads=n >= THREADED)
+    return Native(routine, a.shape[:-2])
+
+
+def eigh(a: Any, upper: bool = False, vectors: bool = True, checked: bool = True) -> list[Any]:
+    """The eigenvalues, in increasing order, and the eigenvectors, as columns, of Hermitian matrices.
+
+    One triangle is read. Where the iteration does not converge it is a LinAlgError if ``checked``, else the results are NaN.
+    """
+    return bind_all(eigh_p, [a], {"upper": upper, "vectors": vectors, "checked": checked})
+
+
+# -------------------------------------------------------------------------------------------------------------- svd
+
+
+def _svd_types(a: ArrayType, vectors: bool, full: bool) -> tuple[ArrayType, ...]:
+    *stack, m, n = a.shape
+    k = min(m, n)
+    values = ArrayType(part_dtype(a.dtype), (*stack, k))
+    if not vectors:
+        return (values,)
+    left, right = (m, n) if full else (k, k)
+    return ArrayType(a.dtype, (*stack, m, left)), values, ArrayType(a.dtype, (*stack, right, n))
+
+
+def _svd_type(a: ArrayType, *, vectors: bool, full: bool, checked: bool) -> tuple[ArrayType, ...]:
+    check_matrix("svd", a)
+    return _svd_types(a, vectors, full)
+
+
+def _svd_reference(vectors: bool, full: bool) -> Callable[[Any], tuple[Any, ...]]:
+    if vectors:
+        return lambda a: tuple(np.linalg.svd(a, full_matrices=full))
+    return lambda a: (np.linalg.svd(a, compute_uv=False),)
+
+
+def _svd_evaluate(a: Any, *, vectors: bool, full: bool, checked: bool) -> tuple[Any, ...]:
+    return evaluate_stack(_svd_reference(vectors, full), [a], [2], _svd_types(type_of(a), vectors, full), checked)
+
+
+def _svd_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, vectors: bool, full: bool, checked: bool
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """With P = U^H dA V, G = 1 / (s_j - s_i) and H = 1 / (s_j + s_i): what turns U is half of G (P + P^H) + H (P - P^H),
+    what turns V is half of G (P + P^H) - H (P - P^H). Vectors of U and V leave the spaces of the others by dA V / s and
+    dA^H U / s. Of complex matrices also the phases of U turn, by the imaginary part of P over s."""
+    (a,), (t,) = primals, tangents
+    *_, m, n = shape_of(a)
+    if vectors and full and m != n:
+        raise NotDifferentiableError(
+            f"svd: full_matrices=True of an array of shape {shape_of(a)} has no derivative, for the further vectors are not "
+            f"determined by it: use full_matrices=False{user_line()}")
+    u, s, vh = svd(a, True, False, checked)
+    moved = matmul(matmul(adjoint(u), t), adjoint(vh))
+    s_t = real_part(diagonal(moved))
+    if not vectors:
+        return (s,), (s_t,)
+    dtype, part = dtype_of(a), dtype_of(s)
+    half = part.type(0.5)
+    apart, sums = safe_rates(s, s), safe_rates(neg(s), s)
+    even = mul(_zeroed(apart, add(moved, adjoint(moved))), like(half, dtype))
+    difference = sub(moved, adjoint(moved))
+    # The diagonal of what is antisymmetric is imaginary: it is a phase, and all of it is taken by U.
+    off = select(on_diagonal(shape_of(sums)), part.type(0), sums)
+    odd = mul(_zeroed(off, difference), like(half, dtype))
+    left_turn, right_turn = add(even, odd), sub(even, odd)
+    inverted = _inverse_values(s)
+    if is_complex(dtype):
+        turn = mul(imag(diagonal(moved)), inverted)
+        k = shape_of(s)[-1]
+        phases = complex_number(part.type(0), as_columns(turn, k))
+        left_turn = select(on_diagonal(shape_of(sums)), phases, left_turn)
+    u_t, v_t = matmul(u, left_turn), matmul(adjoint(vh), right_turn)
+    if m > n:
+        u_t = add(u_t, _outside(u, matmul(t, adjoint(vh)), inverted))
+    if n > m:
+        v_t = add(v_t, _outside(adjoint(vh), matmul(adjoint(t), u), inverted))
+    return (u, s, vh), (u_t, s_t, adjoint(v_t))
+
+
+def _inverse_values(s: Any) -> Any:
+    """1 / s, and zero for what is no more than rounding."""
+    *stack, k = shape_of(s)
+    dtype = dtype_of(s)
+    if not k:
+        return s
+    unit = dtype.type(EQUAL * k * np.finfo(dtype).eps)
+    bound = broadcast(mul(reduce_max(s, (len(stack),)), unit), shape_of(s), tuple(range(len(stack))))
+    regular = greater(s, bound)
+    return select(regular, reciprocal(select(regular, s, dtype.type(1))), dtype.type(0))
+
+
+def _outside(basis: Any, x: Any, inverted: Any) -> Any:
+    """(1 - B B^H) X / s."""
+    scaled = mul(x, like(as_rows(inverted, shape_of(x)[-2]), dtype_of(x)))
+    return sub(scaled, matmul(basis, matmul(adjoint(basis), scaled)))
+
+
+def _svd_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, vectors: bool, full: bool, checked: bool,
+               ) -> Native:
+    from gradxform.backend.spectral_text import svd_workspace
+
+    *stack, m, n = operands[0].type.shape
+    name = operands[0].type.dtype.name
+    letter = ("A" if full else "S") if vectors else "N"
+    routine = Routine("lapack.svd", (name, m, n, letter), _svd_reference(vectors, full), failures(checked, SVD_NOT_CONVERGED),
+                      workspace=svd_workspace(name, m, n, letter), work=2000.0 + 50 * m * n + m * n * min(m, n),
+                      threads=max(m, n) >= THREADED)
+    return Native(routine, tuple(stack))
+
+
+def svd(a: Any, vectors: bool = True, full: bool = False, checked: bool = True) -> list[Any]:
+    """U, s and V^H with A = U s V^H, values in decreasing order; s alone unless ``vectors``.
+
+    ``full``: U and V are square. Where the iteration does not converge it is a LinAlgError if ``checked``, else NaN.
+    """
+    return bind_all(svd_p, [a], {"vectors": vectors, "full": full, "checked": checked})
+
+
+# -------------------------------------------------------------------------------------------------------------- eig
+
+
+def _eig_types(a: ArrayType, vectors: bool) -> tuple[ArrayType, ...]:
+    dtype = complex_dtype(a.dtype)
+    values = ArrayType(dtype, a.shape[:-1])
+    return (values, ArrayType(dtype, a.shape)) if vectors else (values,)
+
+
+def _eig_type(a: ArrayType, *, vectors: bool, checked: bool) -> tuple[ArrayType, ...]:
+    check_matrix("eig", a, square=True)
+    return _eig_types(a, vectors)
+
+
+def _eig_reference(vectors: bool) -> Callable[[Any], tuple[Any, ...]]:
+    if vectors:
+        return lambda a: tuple(np.linalg.eig(a))
+    return lambda a: (np.linalg.eigvals(a),)
+
+
+def _eig_evaluate(a: Any, *, vectors: bool, checked: bool) -> tuple[Any, ...]:
+    return evaluate_stack(_eig_reference(vectors), [a], [2], _eig_types(type_of(a), vectors), checked)
+
+
+def _eig_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, vectors: bool, checked: bool
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """With M = V^-1 dA V: dw = diag(M), dV = V (F * M), less what would change the length of a vector or the phase of its
+    largest component, which is real in LAPACK's normalisation."""
+    (a,), (t,) = primals, tangents
+    w, v = bind_all(eig_p, [a], {"vectors": True, "checked": checked})
+    dtype = dtype_of(w)
+    tangent = t if is_complex(dtype_of(t)) else convert(t, dtype)
+    moved = solve(v, matmul(tangent, v), checked)
+    w_t = diagonal(moved)
+    if not vectors:
+        return (w,), (w_t,)
+    n = shape_of(w)[-1]
+    rank = len(shape_of(v))
+    turned = matmul(v, mul(safe_rates(w, w), moved))
+    growth = real(_column_sums(mul(conjugate(v), turned)))
+    size = add(mul(real(v), real(v)), mul(imag(v), imag(v)))
+    largest = reshape(argmax(size, rank - 2), (*shape_of(w)[:-1], 1, n))
+    component, component_t = (
+        reshape(_rows_at(x, largest), shape_of(w)) for x in (v, turned))
+    phase = div(imag(component_t), real(component))
+    shift = complex_number(growth, phase) if n else w
+    return (w, v), (w_t, sub(turned, mul(v, as_rows(shift, n))))
+
+
+def _rows_at(x: Any, rows: Any) -> Any:
+    """In each column of matrices the element at a row of its own."""
+    rank = len(shape_of(x))
+    turned = matrix_transpose(x)
+    return gather(turned, matrix_transpose(rows), axes=(rank - 1,), batch_rank=rank - 1, mode="inside")
+
+
+def _column_sums(x: Any) -> Any:
+    return reduce_sum(x, (len(shape_of(x)) - 2,))
+
+
+def _eig_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, vectors: bool, checked: bool) -> Native:
+    from gradxform.backend.spectral_text import eig_workspace
+
+    a = operands[0].type
+    n, name = a.shape[-1], a.dtype.name
+    routine = Routine("lapack.eig", (name, n, int(vectors)), _eig_reference(vectors),
+                      failures(checked, NOT_CONVERGED, NOT_FINITE), workspace=eig_workspace(name, n, int(vectors)),
+                      work=2000.0 + 200 * n * n + 2 * n ** 3, threads=n >= THREADED)
+    return Native(routine, a.shape[:-2])
+
+
+def eig(a: Any, vectors: bool = True, checked: bool = True) -> list[Any]:
+    """The eigenvalues and right eigenvectors, of length 1, of square matrices; they are complex also of real matrices.
+
+    An infinity or NaN in a matrix, or an iteration that does not converge, is a LinAlgError if ``checked``, else it gives NaN.
+    """
+    return bind_all(eig_p, [a], {"vectors": vectors, "checked": checked})
+
+
+def _stack_batch(primitive: Callable[[], Primitive]) -> Callable[..., Any]:
+    """The batching rule of what takes one stack of matrices and gives several results."""
+    def rule(operands: Sequence[Any], batched: Sequence[bool], size: int, **params: Any) -> tuple[list[Any], list[bool]]:
+        found = bind_all(primitive(), in_lanes(operands, batched, size), params)
+        return found, [True] * len(found)
+
+    return rule
+
+
+eigh_p = Primitive(
+    "eigh",
+    type=_eigh_type,
+    evaluate=_eigh_evaluate,
+    jvp=_eigh_jvp,
+    transpose=not_linear("eigh"),
+    batch=_stack_batch(lambda: eigh_p),
+    lower=_eigh_lower,
+    multiple=True,
+)
+svd_p = Primitive(
+    "svd",
+    type=_svd_type,
+    evaluate=_svd_evaluate,
+    jvp=_svd_jvp,
+    transpose=not_linear("svd"),
+    batch=_stack_batch(lambda: svd_p),
+    lower=_svd_lower,
+    multiple=True,
+)
+eig_p = Primitive(
+    "eig",
+    type=_eig_type,
+    evaluate=_eig_evaluate,
+    jvp=_eig_jvp,
+    transpose=not_linear("eig"),
+    batch=_stack_batch(lambda: eig_p),
+    lower=_eig_lower,
+    multiple=True,
+)
+
+PRIMITIVES = (eigh_p, svd_p, eig_p)
