@@ -1,0 +1,60 @@
+"""Calls of sorting, quantiles, histograms and sets for the tests of the NumPy face, as in numpy_calls."""
+
+_METHODS = ("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf", "hazen", "weibull",
+            "linear", "median_unbiased", "normal_unbiased", "lower", "higher", "midpoint", "nearest")
+
+SORTING_CALLS = (
+    "m.sort(v)", "m.sort(A, axis=0)", "m.sort(T, None)", "m.sort(T, axis=1, kind='stable')", "m.sort(z)", "m.sort(N)",
+    "m.sort(f)", "m.sort(i)", "m.sort(q)", "m.sort(b)", "m.sort(e, axis=0)", "m.sort(s, stable=True)",
+    "m.argsort(v)", "m.argsort(A, axis=0)", "m.argsort(A, None)", "m.argsort(M, kind='stable')", "m.argsort(z, stable=True)",
+    "m.argsort(x)", "m.argsort(h)", "m.partition(v, 2)[2]", "m.partition(A, [0, 3], axis=1)[:, 3]",
+    "m.argpartition(v, 1)[1]", "m.argpartition(A, -1, axis=0)[-1]", "m.lexsort((v, b))", "m.lexsort((i, j, c))",
+    "m.lexsort(A)", "m.lexsort((A, 0 * A), axis=0)", "m.sort_complex(v)", "m.sort_complex(h)",
+    "m.sort_complex(v[::-1] + 1j * w)",
+    "m.digitize(v, [-1.0, 0.0, 0.5, 2.5])", "m.digitize(v, [2.5, 0.5, 0.0, -1.0])", "m.digitize(v, w[2:4], right=True)",
+    "m.digitize(z, [0.0, 1.0], True)", "m.digitize(i, m.arange(3))", "m.digitize(x, [0.5])",
+    "m.isin(i, [2, 3])", "m.isin(A, A[0], invert=True)", "m.isin(z, z)", "m.isin(k, [])", "m.isin(i, m.arange(20))",
+    "m.searchsorted(k, i, 'right', m.array([1, 0, 2]))",
+    # order statistics
+    "m.median(v)", "m.median(A)", "m.median(A, axis=0)", "m.median(A, axis=-1, keepdims=True)", "m.median(T, axis=(0, 2))",
+    "m.median(I, axis=1)", "m.median(F, axis=0)", "m.median(s)", "m.median(x)", "m.median(z)", "m.median(N, axis=0)",
+    "m.median(b)", "m.median(e, axis=1)", "m.median(e)",
+    "m.nanmedian(N, axis=0)", "m.nanmedian(N)", "m.nanmedian(N, axis=1, keepdims=True)", "m.nanmedian(A, axis=0)",
+    "m.nanmedian(z)", "m.nanmedian(i)", "m.nanmedian(N * m.nan, axis=0)",
+    "m.quantile(v, 0.3)", "m.quantile(A, [0.0, 0.25, 1.0], axis=0)", "m.quantile(T, 0.6, axis=(0, 2), keepdims=True)",
+    "m.quantile(f, 0.3)", "m.quantile(f, m.array([0.3, 0.6]))", "m.quantile(i, 0.4)", "m.quantile(i, 1)",
+    "m.quantile(N, [0.5, 0.9], axis=1)", "m.quantile(q, 0.7)", "m.quantile(v, u[3])", "m.quantile(A, u[3:], axis=1)",
+    "m.quantile(A, [0.2, 0.7], axis=1, method='inverted_cdf', weights=p)",
+    "m.quantile(A, 0.4, method='inverted_cdf', weights=A + 4)",
+    "m.percentile(i, 37.5, method='lower')", "m.nanquantile(N, 0.4)", "m.nanquantile(N, [0.1, 1.0], axis=0)",
+    "m.nanquantile(N, [[0.1], [0.6]], axis=1, keepdims=True)", "m.nanquantile(A, 0.4, axis=0)", "m.nanquantile(i, 0.4)",
+    "m.nanquantile(m.float32(1) * m.nan_to_num(N), 0.4)", "m.nanpercentile(N, 70.0, axis=1)",
+    "m.nanpercentile(N, [30, 70], method='nearest')",
+    "m.nanquantile(N, 0.4, method='inverted_cdf', weights=m.ones_like(N))",
+    *(f"m.quantile(A, [0.0, 0.2, 0.5, 0.75, 1.0], axis=1, method='{method}')" for method in _METHODS),
+    *(f"m.nanquantile(N, [0.0, 0.3, 1.0], axis=1, method='{method}')" for method in _METHODS),
+    "KNOWN m.nanargmax(N, axis=1)", "KNOWN m.nanargmin(N)", "m.nanargmax(A, axis=1, keepdims=True)", "m.nanargmin(i)",
+    # histograms
+    "m.histogram(v)", "m.histogram(v, 4, (-1.0, 2.0))", "m.histogram(A, [-2.0, 0.0, 0.5, 4.0])", "m.histogram(i, 3)",
+    "m.histogram(v, 4, weights=w)", "m.histogram(v, 3, density=True)", "m.histogram(f, 5)", "m.histogram(q, [0, 2, 300])",
+    "m.histogram(v, [-1.0, 0.0, 2.5], weights=w, density=True)", "m.histogram(v, 2, weights=i)", "m.histogram(x, 2)",
+    "m.histogram_bin_edges(v)", "m.histogram_bin_edges(v, 3, (0, 1))", "m.histogram_bin_edges(f, 3)",
+    "m.histogram2d(v, w)", "m.histogram2d(v, w, [2, 3], [(-1, 1), (0, 2)])", "m.histogram2d(v, w, 3, weights=w)",
+    "m.histogram2d(v, w, 3, density=True)", "m.histogram2d(v, w, [[-2.0, 0.0, 3.0], 2])",
+    "m.histogramdd(A, 2)[0]", "m.histogramdd(I, (2, 3, 2), weights=p[:2])[0]", "m.histogramdd((v, w), 2)[1]",
+    # sets
+    "KNOWN m.unique(i)", "KNOWN m.unique(M, axis=0)", "KNOWN m.unique(z)", "KNOWN m.unique(A, return_index=True)",
+    "KNOWN m.unique(M * 1, return_index=True, return_inverse=True, return_counts=True)",
+    "KNOWN m.unique(z, equal_nan=False)", "KNOWN m.unique_all(k)", "KNOWN m.unique_counts(M)", "KNOWN m.unique_inverse(I)",
+    "KNOWN m.sort(m.unique_values(j))", "KNOWN m.intersect1d(i, k)", "KNOWN m.intersect1d(i, j, return_indices=True)",
+    "KNOWN m.union1d(i, v)", "KNOWN m.setdiff1d(i, j)", "KNOWN m.setdiff1d(v, i, assume_unique=True)",
+    "KNOWN m.setxor1d(i, j)",
+    # corners of reductions
+    "m.mean(i, dtype=m.int64)", "m.mean(v, dtype=m.int64)", "m.sum(x, axis=0)", "m.max(x, axis=-1)", "m.argmax(x, axis=0)",
+    "m.all(x, axis=0)", "m.cumulative_sum(x)", "m.cumulative_prod(x, include_initial=True)", "m.average(s, weights=f)",
+    "m.clip(q, -5, 300)", "m.clip(q, -5, 7)", "m.clip(v)", "m.clip(i, None, 3)", "m.nanmax(N, axis=1, initial=2.5)",
+    "m.nanmin(N, initial=0.5, where=[True, False, True])", "m.nanstd(N, correction=1)", "m.mean(N, where=N > 1)",
+    "m.cumsum(b, dtype=m.float32)", "m.nancumprod(N, axis=1, dtype=m.float32)",
+    # covariance
+    "m.cov(f)", "m.cov(F, dtype=m.float32)", "m.cov(A, v[:4], bias=True)", "m.corrcoef(A, rowvar=False)",
+)
