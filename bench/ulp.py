@@ -2,7 +2,8 @@
 
     python -m bench.ulp [--samples 4000] [--write]
 
-The references, samples and native loops are those of tests/test_elementary.py, with more points and another seed.
+The references, samples and native loops are those of tests/test_elementary.py, with more points and another seed; those of
+complex functions are of tests/test_complex_accuracy.py.
 """
 
 from __future__ import annotations
@@ -49,9 +50,25 @@ Payne and Hanek's reduction. All the rest is branch-free and vectorises.
 Functions marked "through float64" have no float32 kernel: they are evaluated in float64 and rounded once."""
 
 
-def load_tests() -> ModuleType:
-    """tests/test_elementary.py as a module: tests are not a package."""
-    spec = importlib.util.spec_from_file_location("elementary_references", ROOT / "tests" / "test_elementary.py")
+COMPLEX_HEAD = """
+## Complex numbers
+
+Compiled functions of complex numbers are formulas on their real and imaginary parts, computed in float64 for both complex
+types (sums and products of complex64 in float32). Greatest errors in units in the last place: of the real part, of the
+imaginary part, and of the number, measured by the last place of its magnitude. The samples lie everywhere up to a
+magnitude of 300, and near the unit circle, the axes, 1, -1, i and -i, where the functions have their zeros and branch
+points; the reference is mpmath, and `tests/test_complex_accuracy.py` holds the bounds. Where a dash stands the parts are
+differences, which cancel, and only the whole number is accurate.
+
+"""
+COMPLEX_TAIL = """
+Infinities, NaN and the signs of zeros, and with them the sides of branch cuts, are those of C99 Annex G, as in NumPy, and
+tested one by one. Quotients are scaled, so that they neither overflow nor underflow where the result does not."""
+
+
+def load_tests(name: str = "test_elementary") -> ModuleType:
+    """tests/test_elementary.py, or another one, as a module: tests are not a package."""
+    spec = importlib.util.spec_from_file_location(f"references_of_{name}", ROOT / "tests" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -71,6 +88,22 @@ def greatest_error(
     errors = np.where(tests.allowed(name, dtype, values, expected) > bound, 0.0, errors)
     worst = int(np.argmax(errors))
     return float(errors[worst]), tuple(float(item[worst]) for item in values)
+
+
+def complex_table(samples: int, seed: int) -> list[str]:
+    """The rows of complex functions."""
+    tests = load_tests("test_complex_accuracy")
+    lines = ["| function | complex128: real | imaginary | whole | complex64: real | imaginary | whole |",
+             "|---|---|---|---|---|---|---|"]
+    for name, function in tests.FUNCTIONS.items():
+        cells = []
+        for dtype in (np.complex128, np.complex64):
+            real, imaginary, whole = tests.greatest_errors(name, np.dtype(dtype), samples, seed)
+            print(f"{name} {np.dtype(dtype)}: {real:.3f} {imaginary:.3f}, whole {whole:.3f} ulp", flush=True)
+            shown = [f"{error:.2f}" if function.part is not None else "-" for error in (real, imaginary)]
+            cells += [*shown[:1], "" if name == "abs" else shown[1], f"{whole:.2f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
@@ -94,8 +127,10 @@ def main() -> None:
             print(f"{name} {dtype}: {error:.3f} ulp at {at}, bound {bound:g}{remark}", flush=True)
         kernel = "through float64" if "fpext" in elementary.definitions([Request(name, "f32", "fast")]) else "own"
         lines.append(f"| {name} | {cells[0]} | {cells[1]} | {elementary.instruction_count(name)} | {kernel} |")
+    complex_lines = [] if options.names else complex_table(options.samples, options.seed)
     if options.write:
-        (ROOT / "docs" / "accuracy.md").write_text(HEAD + "\n".join(lines) + "\n" + TAIL + "\n", encoding="utf-8")
+        text = HEAD + "\n".join(lines) + "\n" + TAIL + "\n" + COMPLEX_HEAD + "\n".join(complex_lines) + "\n" + COMPLEX_TAIL
+        (ROOT / "docs" / "accuracy.md").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ these, and a compiler turns the result into one native function.
 np.float64(0.0)
 """
 
+from importlib import import_module
+
 from gradxform import cache, debug, errors, lax, numpy, tree
 from gradxform.api import (
     ShapeDType,
@@ -45,6 +47,20 @@ from gradxform.config import config
 from gradxform.dtypes import float0
 
 __version__ = "0.1.0"
+
+#: Parts that are imported when they are first asked for, so that `import gradxform` stays quick.
+_ON_DEMAND = ("nn", "optimize", "random", "scipy")
+
+
+def __getattr__(name: str) -> object:
+    if name in _ON_DEMAND:
+        return import_module(f"gradxform.{name}")
+    raise AttributeError(f"module 'gradxform' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})
+
 
 __all__ = ["Array", "ShapeDType", "SymbolicZero", "__version__", "cache", "checkpoint", "checkpoint_name",
            "checkpoint_policies", "closure_convert", "config", "custom_jvp", "custom_rule", "custom_vjp", "debug",

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from gradxform import operators
-from gradxform.core import Tracer
+from gradxform import assignment, operators
+from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line
 from gradxform.core.tracing import concrete
-from gradxform.dtypes import DType
+from gradxform.dtypes import DType, is_complex, is_differentiable
 from gradxform.errors import (
+    ArgumentError,
     ArgumentTypeError,
     DTypeError,
     GradxformError,
-    ReadOnlyError,
     ShapeError,
     TracerConversionError,
 )
 from gradxform.indexing import get
+from gradxform.ir import Atom
 from gradxform.operands import is_operand, known_value, supported_dtype
 from gradxform.primitives.logic import convert
 from gradxform.primitives.shape import reshape, slice_along
+from gradxform.selections import Chosen, Elements
 from gradxform.updates import Updates
 
 __all__ = ["Array"]
@@ -49,6 +52,21 @@ def _operator(apply: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Cal
     return forward, reflected
 
 
+def _in_place(apply: Callable[[Any, Any], Any], name: str) -> Callable[..., Any]:
+    """The augmented assignment. What NumPy gives as a scalar is immutable, and its name is bound anew."""
+
+    def assign(self: Array, other: Any) -> Any:
+        if not is_operand(other):
+            return NotImplemented
+        if not self.type.shape and self.is_scalar:
+            return apply(self, other)
+        assignment.check_writable(self, f"{name} in place")
+        assignment.in_place(name, self, apply(self, other))
+        return self
+
+    return assign
+
+
 def _method(name: str) -> Callable[..., Any]:
     """The method that is the face's function of that name."""
 
@@ -63,13 +81,34 @@ def _method(name: str) -> Callable[..., Any]:
 class Array(Tracer):
     """A traced array: what a function that is being transformed computes with.
 
-    It is immutable, and has the operators, methods and protocols of ``numpy.ndarray``; ``np.sin(x)`` works on it.
+    It has the operators, methods and protocols of ``numpy.ndarray``; ``np.sin(x)`` works on it. Arrays that are made while
+    tracing can be assigned to, with NumPy's views; arguments of the traced function are read-only.
     Value-dependent Python control flow works where values are known, which they are not under ``jit``.
     """
 
-    __slots__ = ()
+    __slots__ = ("record",)
+    record: Any  # what `gradxform.assignment` keeps of views and of arrays that were assigned to; unset in others
+    #: Whether this is a view of another array, an array that was assigned to, one that is its own whatever it stands for
+    #: (copies, and 0-d arrays), and what NumPy has as a scalar if it is of rank 0.
+    is_view: ClassVar[bool] = False
+    is_assigned: ClassVar[bool] = False
+    is_own: ClassVar[bool] = False
+    is_scalar: ClassVar[bool] = True
     __array_priority__ = 1000.0
+    __pandas_priority__ = 5000  # columns and tables leave their operators to traced arrays
     __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def stamp(self) -> object:
+        """Another object whenever this array was assigned to."""
+        return self.atom
+
+    def snapshot(self) -> Any:
+        return Array(self.builder, self.atom)
+
+    def become_assigned(self, record: assignment.Pending) -> None:
+        self.__class__ = _AssignedArray
+        self.record = record
 
     # ------------------------------------------------------------------------------------------------ description
 
@@ -111,16 +150,35 @@ class Array(Tracer):
 
     @property
     def real(self) -> Any:
-        return self
+        """The real part: the array itself if it is real. The derivative is that of a linear function over the reals."""
+        return view_of(self, operators.real)
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.real[...] = value
 
     @property
     def imag(self) -> Any:
-        return _face().zeros_like(self)
+        """The imaginary part: zeros if the array is real."""
+        return view_of(self, operators.imag)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self.imag[...] = value
 
     @property
     def at(self) -> Updates:
         """Updated copies: ``x.at[i].set(v)``, and add, multiply, divide, power, min, max, get, apply."""
         return Updates(self)
+
+    @property
+    def flat(self) -> Elements:
+        """The elements in row-major order: read, iterated over and assigned to as of a vector."""
+        return Elements(self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        Elements(self)[:] = value
 
     def __repr__(self) -> str:
         kind = f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
@@ -145,8 +203,7 @@ class Array(Tracer):
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
             raise ArgumentTypeError(f"iteration over a 0-d array{user_line()}")
-        rest = self.shape[1:]
-        return iter([reshape(slice_along(self, 0, i, i + 1), rest) for i in range(self.shape[0])])
+        return iter([self[i] for i in range(self.shape[0])])
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
@@ -161,6 +218,8 @@ class Array(Tracer):
         return bool(np.asarray(concrete(self, "a condition (bool)")).reshape(()))
 
     def __int__(self) -> int:
+        if is_complex(self.dtype):
+            raise ArgumentTypeError(f"int() takes a real number, got {self.type}: take x.real{user_line()}")
         return int(self._only_element("int()"))
 
     def __index__(self) -> int:
@@ -186,35 +245,35 @@ class Array(Tracer):
                   "arithmetic on x itself")
 
     def __complex__(self) -> complex:
-        self._cut("complex(x)", "complex numbers are not supported")
+        self._cut("complex(x), or a function of the cmath module,", "use NumPy functions, such as np.exp, on x itself")
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         self._cut("np.asarray(x), np.array([x]), indexing an ndarray a[x], or storing x into one,",
                   "use gradxform.numpy.array or np.stack, gradxform.numpy.asarray(a)[x] to look up in a plain array, "
-                  "and x.at[i].set(v) to update")
+                  "and gradxform.numpy.zeros to make one that traced values can be stored into")
 
     def item(self, *args: Any) -> Any:
-        """The element as a Python integer or boolean; floats refuse, as ``float(x)`` does."""
+        """The element as a Python integer or boolean; floats and complex numbers refuse, as ``float(x)`` does."""
         chosen = self.ravel()[args[0]] if len(args) == 1 and not isinstance(args[0], tuple) else (
             self[args[0] if len(args) == 1 else args] if args else self)
-        if self.dtype.kind == "f":
+        if is_differentiable(self.dtype):
             self._cut("x.item()", "compute with x itself")
         return chosen._only_element("item()").item()
 
     def tolist(self) -> Any:
-        """Nested lists of Python integers or booleans; floats refuse, as ``float(x)`` does."""
-        if self.dtype.kind == "f":
+        """Nested lists of Python integers or booleans; floats and complex numbers refuse, as ``float(x)`` does."""
+        if is_differentiable(self.dtype):
             self._cut("x.tolist()", "list(x) gives the traced rows of x")
         return np.asarray(concrete(self, "tolist()")).tolist()
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise ArgumentTypeError(f"a traced array cannot be pickled: return it from the traced function{user_line()}")
 
-    def __copy__(self) -> Array:
-        return self
+    def __copy__(self) -> Any:
+        return own(self)
 
-    def __deepcopy__(self, memo: Any) -> Array:
-        return self
+    def __deepcopy__(self, memo: Any) -> Any:
+        return own(self)
 
     # -------------------------------------------------------------------------------------------------- operators
 
@@ -238,6 +297,20 @@ class Array(Tracer):
     __eq__ = _operator(operators.equal)[0]
     __ne__ = _operator(operators.not_equal)[0]
 
+    __iadd__ = _in_place(operators.add, "add")
+    __isub__ = _in_place(operators.subtract, "subtract")
+    __imul__ = _in_place(operators.multiply, "multiply")
+    __itruediv__ = _in_place(operators.divide, "divide")
+    __ifloordiv__ = _in_place(operators.floor_divide, "floor_divide")
+    __imod__ = _in_place(operators.remainder, "remainder")
+    __imatmul__ = _in_place(operators.matmul, "matmul")
+    __iand__ = _in_place(operators.bitwise_and, "bitwise_and")
+    __ior__ = _in_place(operators.bitwise_or, "bitwise_or")
+    __ixor__ = _in_place(operators.bitwise_xor, "bitwise_xor")
+    __ilshift__ = _in_place(operators.left_shift, "left_shift")
+    __irshift__ = _in_place(operators.right_shift, "right_shift")
+    __ipow__ = _in_place(operators.power, "power")
+
     def __pow__(self, other: Any, modulo: Any = None) -> Any:
         return operators.power(self, other) if modulo is None and is_operand(other) else NotImplemented
 
@@ -248,10 +321,11 @@ class Array(Tracer):
         return operators.negative(self)
 
     def __pos__(self) -> Any:
-        return operators.positive(self)
+        return fresh(operators.positive(self))
 
     def __abs__(self) -> Any:
-        return operators.absolute(self)
+        found = operators.absolute(self)
+        return fresh(found) if found is self else found
 
     def __invert__(self) -> Any:
         return operators.invert(self)
@@ -262,13 +336,36 @@ class Array(Tracer):
     # --------------------------------------------------------------------------------------------------- indexing
 
     def __getitem__(self, index: Any) -> Any:
-        if type(index) is int and self.shape and 0 <= index < self.shape[0]:  # the common case, without a plan
-            return reshape(slice_along(self, 0, index, index + 1), self.shape[1:])
-        return get(self, index)
+        shape = self.type.shape
+        if type(index) is int and shape and 0 <= index < shape[0]:  # the common case, without a plan
+            if self.is_assigned:
+                found = assignment.stored(self, (index,))
+                if found is not None:
+                    return _stored_view(self, found, index) if found.type.shape else found
+            rest = shape[1:]
+            if not rest:
+                return reshape(slice_along(self, 0, index, index + 1), rest)
+            return view_of(self, lambda x: reshape(slice_along(x, 0, index, index + 1), rest), index)
+        if not assignment.is_basic(index):
+            if isinstance(index, Tracer) and index.type.dtype.kind == "b" and known_value(index) is None:
+                return Chosen(self, index)
+            found = get(self, index)
+            return fresh(found) if found is self else found
+        if self.is_assigned:
+            key = assignment.static_key(shape, index)
+            found = None if key is None else assignment.stored(self, key)
+            if found is not None:
+                return _stored_view(self, found, index) if found.type.shape else found
+        found = view_of(self, lambda x: get(x, index), index)
+        if not found.type.shape and found.is_view and not _has_ellipsis(index):  # NumPy gives a scalar
+            return found.snapshot()
+        return found
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise ReadOnlyError(
-            f"a traced array of type {self.type} cannot be assigned to: write x = x.at[index].set(value){user_line()}")
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, Chosen):
+            value.assign_to(self, index)
+        else:
+            assignment.assign(self, index, value)
 
     # -------------------------------------------------------------------------------------------------- protocols
 
@@ -276,6 +373,24 @@ class Array(Tracer):
         from gradxform.numpy.protocol import apply_ufunc
 
         return apply_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
+        """The namespace of the array API standard: `gradxform.numpy`."""
+        if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+            raise ArgumentError(f"__array_namespace__: no version {api_version!r} of the array API standard{user_line()}")
+        return _face()
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Array:
+        """This array; there is no other device than "cpu"."""
+        if device != "cpu" or stream is not None:
+            raise ArgumentError(f"to_device: the only device is 'cpu', without streams, got {device!r}{user_line()}")
+        return self
+
+    def __dlpack__(self, **kwargs: Any) -> NoReturn:
+        self._cut("x.__dlpack__()", "pass it to functions of gradxform.numpy")
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU, of which there is one
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         from gradxform.numpy.protocol import apply_function
@@ -286,11 +401,19 @@ class Array(Tracer):
 
     def astype(self, dtype: Any, order: str = "K", casting: Any = "unsafe",
                subok: bool = True, copy: bool = True) -> Any:
-        """This array in another dtype; the derivative passes between float dtypes and is zero otherwise."""
+        """This array in another dtype; the derivative passes between float and complex dtypes and is zero otherwise.
+
+        A complex array that becomes real loses its imaginary part, with NumPy's ComplexWarning.
+        """
         target = supported_dtype("astype", dtype)
         if not np.can_cast(self.dtype, target, casting):
             raise DTypeError(f"astype: cannot cast from {self.dtype} to {target} by the rule {casting!r}{user_line()}")
-        return convert(self, target)
+        if is_complex(self.dtype) and target.kind not in "bc":
+            warnings.warn("Casting complex values to real discards the imaginary part: take x.real" + user_line(),
+                          np.exceptions.ComplexWarning, stacklevel=2)
+        if target != self.dtype:
+            return convert(self, target)
+        return own(self) if copy else self
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         """``gradxform.numpy.reshape`` of this array; the shape is one tuple or several integers."""
@@ -301,23 +424,43 @@ class Array(Tracer):
         return _face().transpose(self, (axes[0] if len(axes) == 1 else axes) if axes else None)
 
     def flatten(self, order: str = "C") -> Any:
-        return _face().ravel(self, order)
+        """The elements in one axis, copied."""
+        return own(_face().ravel(self, order))
 
     def copy(self, order: str = "C") -> Any:
-        return self
+        """An array of the same elements that can be assigned to; compiled, it costs nothing where nobody does."""
+        return own(self)
 
     def conj(self) -> Any:
-        return self
+        """The complex conjugate: the array itself if it is real."""
+        return operators.conjugate(self)
 
     conjugate = conj
 
-    def fill(self, value: Any) -> NoReturn:
-        raise ReadOnlyError(f"a traced array cannot be filled in place: use np.full_like(x, value){user_line()}")
+    def fill(self, value: Any) -> None:
+        """Assign ``value`` to all elements."""
+        self[...] = value
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        """``gradxform.numpy.put`` into this array."""
+        _face().put(self, indices, values, mode)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        """Sort this array in place."""
+        assignment.check_writable(self, "sort in place")
+        assignment.in_place("sort", self, _face().sort(self, axis, kind, order, stable=stable))
+
+    def partition(self, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
+        """Partition this array in place: all of it is sorted."""
+        assignment.check_writable(self, "partition in place")
+        assignment.in_place("partition", self, _face().partition(self, kth, axis, kind, order))
 
     all = _method("all")
     any = _method("any")
     argmax = _method("argmax")
     argmin = _method("argmin")
+    argpartition = _method("argpartition")
+    argsort = _method("argsort")
     choose = _method("choose")
     clip = _method("clip")
     cumprod = _method("cumprod")
@@ -333,6 +476,7 @@ class Array(Tracer):
     ravel = _method("ravel")
     repeat = _method("repeat")
     round = _method("round")
+    searchsorted = _method("searchsorted")
     squeeze = _method("squeeze")
     std = _method("std")
     sum = _method("sum")
@@ -343,3 +487,114 @@ class Array(Tracer):
 
     def compress(self, condition: Any, axis: Any = None) -> Any:
         return _face().compress(condition, self, axis)
+
+
+class _OwnArray(Array):
+    """An array that NumPy would hold in memory of its own though nothing tells so: a copy, or an array of rank 0."""
+
+    __slots__ = ()
+    is_own = True
+    is_scalar = False
+
+
+class _AssignedArray(_OwnArray):
+    """An array that was assigned to: stores may be pending."""
+
+    __slots__ = ()
+    is_assigned = True
+    atom = property(assignment.flushed)
+
+    @property
+    def type(self) -> Any:
+        return assignment.held.__get__(self).type
+
+    @property
+    def stamp(self) -> object:
+        return self.record.stamp
+
+
+class _ViewArray(Array):
+    """A view of another array."""
+
+    __slots__ = ()
+    is_view = True
+    is_scalar = False
+    atom = property(assignment.refreshed)
+
+    @property
+    def type(self) -> Any:
+        return assignment.held.__get__(self).type
+
+    @property
+    def stamp(self) -> object:
+        return self.record.root.stamp
+
+
+def _as_view(result: Any, path: assignment.Path, atom: Atom) -> Any:
+    result.__class__ = _ViewArray
+    result.record = path
+    assignment.held.__set__(result, atom)
+    return result
+
+
+def view_of(x: Any, derive: Callable[[Any], Any], key: Any = None) -> Any:
+    """``derive(x)``, which NumPy gives as a view of ``x``; ``key`` is the index if it is ``x[key]``."""
+    builder = current_builder()
+    if builder is None or not isinstance(x, Array):
+        return derive(x)
+    base = builder.atom(x)  # first, for it may record equations that are no part of the path
+    start = len(builder.equations)
+    result = derive(x)
+    if result is x or not isinstance(result, Array) or result.is_view or result.builder is not builder:
+        return result
+    if key is None:
+        links = assignment.trail(builder.equations[start:], base, result.atom)
+        if not links:
+            return result
+        return _as_view(result, assignment.Path(x, base, links, None), result.atom)
+    return _as_view(result, assignment.Path(x, None, None, key), result.atom)
+
+
+def linked(result: Any, x: Any, start: int) -> Any:
+    """``result`` of a function of ``x``, recorded from equation ``start`` on, as the view of ``x`` that NumPy makes it.
+
+    It is an array of its own if NumPy would have to copy, or if what was recorded does not lead from ``x`` to ``result``.
+    """
+    builder = current_builder()
+    if builder is None or result is x or result.builder is not builder:
+        return result
+    if result.is_view and result.record.parent is x:
+        links = result.record.links
+        path = result.record
+    else:
+        base, atom = builder.atom(x), result.atom
+        if atom is base:  # nothing was recorded: another handle for the same
+            return x
+        links = assignment.trail(builder.equations[start:], base, atom)
+        if links is None:
+            return own(result)
+        path = assignment.Path(x, base, links, None)
+        result = result.snapshot() if result.is_view or result.is_assigned else result
+    if links is not None and assignment.copies(x, links):
+        return own(result)
+    return _as_view(result, path, result.atom)
+
+
+def _stored_view(x: Any, value: Any, key: Any) -> Any:
+    """The view ``x[key]`` of an array into which ``value`` was stored there."""
+    return _as_view(value.snapshot(), assignment.Path(x, None, None, key), value.atom)
+
+
+def own(x: Any) -> Any:
+    """An array of the same elements that shares its memory with no other."""
+    builder = current_builder()
+    return x if builder is None else _OwnArray(builder, builder.atom(x))
+
+
+def fresh(x: Any) -> Any:
+    """An array of its own, or what NumPy has as a scalar, of the same elements."""
+    return own(x) if x.type.shape else x.snapshot()
+
+
+def _has_ellipsis(index: Any) -> bool:
+    return index is Ellipsis or (isinstance(index, tuple) and any(part is Ellipsis for part in index))

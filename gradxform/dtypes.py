@@ -20,8 +20,12 @@ bool_ = np.dtype(np.bool_)
 int8, int16, int32, int64 = (np.dtype(t) for t in (np.int8, np.int16, np.int32, np.int64))
 uint8, uint16, uint32, uint64 = (np.dtype(t) for t in (np.uint8, np.uint16, np.uint32, np.uint64))
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
+complex64, complex128 = np.dtype(np.complex64), np.dtype(np.complex128)
 
-SUPPORTED: tuple[DType, ...] = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)
+#: What compiled code holds; a complex number is a pair of floats there.
+REAL: tuple[DType, ...] = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)
+COMPLEX: tuple[DType, ...] = (complex64, complex128)
+SUPPORTED: tuple[DType, ...] = REAL + COMPLEX
 _CANONICAL: dict[DType, DType] = {dtype: dtype for dtype in SUPPORTED}
 
 #: dtype of derivatives with respect to integers and booleans, as in JAX: it holds nothing.
@@ -30,14 +34,23 @@ float0: DType = np.dtype([("float0", np.void, 0)])
 SHORT_NAMES: dict[DType, str] = {
     dtype: ("bool" if dtype == bool_ else f"{dtype.kind}{8 * dtype.itemsize}") for dtype in SUPPORTED
 }
-_PYTHON_DTYPES: dict[type, DType] = {bool: bool_, int: int64, float: float64}
-_WEAK_STANDINS: dict[str, Any] = {"b": True, "i": 1, "u": 1, "f": 1.0}
+_PYTHON_DTYPES: dict[type, DType] = {bool: bool_, int: int64, float: float64, complex: complex128}
+_WEAK_STANDINS: dict[str, Any] = {"b": True, "i": 1, "u": 1, "f": 1.0, "c": 1j}
+
+#: The kinds of dtype, as ``np.dtype.kind`` writes them, each before those that it promotes to.
+KINDS = "biufc"
+#: Python's numbers, in the same order, and the one that stands for a weak value of a kind.
+PYTHON_SCALARS: tuple[type, ...] = (bool, int, float, complex)
+PYTHON_SCALAR_OF: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+
+_PARTS: dict[DType, DType] = {complex64: float32, complex128: float64}
+_OF_PARTS: dict[DType, DType] = {part: whole for whole, part in _PARTS.items()}
 
 
 def canonical(dtype: Any) -> DType:
     """The supported dtype that ``dtype`` stands for.
 
-    Raises DTypeError for complex, float16, longdouble, datetime, string and object dtypes.
+    Raises DTypeError for float16, longdouble, datetime, string and object dtypes.
     """
     # One object per dtype: NumPy makes a view of an array asked for in an equal dtype that is another object.
     given = np.dtype(dtype)
@@ -54,13 +67,38 @@ def is_supported(dtype: DType) -> bool:
 
 
 def is_float(dtype: DType) -> bool:
-    """Whether ``dtype`` is a real floating type, the only kind that carries derivatives."""
+    """Whether ``dtype`` is a real floating type."""
     return dtype.kind == "f"
+
+
+def is_complex(dtype: DType) -> bool:
+    """Whether ``dtype`` is a complex type."""
+    return dtype.kind == "c"
+
+
+def is_differentiable(dtype: DType) -> bool:
+    """Whether ``dtype`` is a floating type, real or complex: those carry derivatives."""
+    return dtype.kind in "fc"
+
+
+def part_dtype(dtype: DType) -> DType:
+    """The dtype of the real and of the imaginary part: float64 for complex128; a real dtype is its own."""
+    return _PARTS.get(dtype, dtype)
+
+
+def complex_dtype(dtype: DType) -> DType:
+    """The complex dtype whose parts are of the float ``dtype``; a complex one is its own."""
+    return _OF_PARTS.get(dtype, dtype)
 
 
 def is_integer(dtype: DType) -> bool:
     """Whether ``dtype`` is a signed or unsigned integer (bool is not)."""
     return dtype.kind in "iu"
+
+
+def holds_weak(dtype: DType, weak: DType) -> bool:
+    """Whether an array of ``dtype`` can take a Python scalar of dtype ``weak`` without losing its kind."""
+    return KINDS.index(weak.kind) <= KINDS.index(dtype.kind)
 
 
 def python_scalar_dtype(value: Any) -> DType | None:
@@ -79,7 +117,7 @@ def promote(*operands: tuple[DType, bool]) -> tuple[DType, bool]:
     """
     strong = [dtype for dtype, weak in operands if not weak]
     if not strong:
-        return max((dtype for dtype, _ in operands), key=lambda d: "biuf".index(d.kind)), True
+        return max((dtype for dtype, _ in operands), key=lambda d: KINDS.index(d.kind)), True
     standins = [_WEAK_STANDINS[dtype.kind] for dtype, weak in operands if weak]
     result = np.result_type(*strong, *standins)
     if result not in _CANONICAL:
@@ -89,11 +127,11 @@ def promote(*operands: tuple[DType, bool]) -> tuple[DType, bool]:
 
 @cache
 def inexact(dtype: DType) -> DType:
-    """The float dtype in which NumPy evaluates an elementary function of ``dtype`` (int64 -> float64).
+    """The float or complex dtype in which NumPy evaluates an elementary function of ``dtype`` (int64 -> float64).
 
     NumPy uses float16 for bool, int8 and uint8; that is not supported and raises DTypeError.
     """
-    if dtype.kind == "f":
+    if dtype.kind in "fc":
         return dtype
     if dtype.itemsize == 1:
         raise DTypeError(

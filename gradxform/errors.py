@@ -52,6 +52,10 @@ class IndexRangeError(GradxformError, IndexError):
     """An index is out of the range of its axis."""
 
 
+class LinAlgError(GradxformError, np.linalg.LinAlgError):
+    """A matrix is singular, not positive definite or not square, or an iteration did not converge; a ValueError, too."""
+
+
 class UnconnectedError(GradxformError, ValueError):
     """A gradient was asked for an argument on which the output does not depend."""
 

@@ -18,7 +18,7 @@ from gradxform.core.source import user_line
 from gradxform.core.tracing import concrete
 from gradxform.data_class import data_class
 from gradxform.dtypes import bool_, int64
-from gradxform.errors import ArgumentError, IndexRangeError
+from gradxform.errors import IndexRangeError, ShapeError
 from gradxform.linear import add, broadcast, full, transpose
 from gradxform.operands import as_operand, broadcast_shapes, broadcast_to, cast
 from gradxform.primitives.arithmetic import mul
@@ -105,7 +105,7 @@ def plan_index(shape: tuple[int, ...], index: Any) -> Plan:
         elif part is not Ellipsis:
             arrays.append((axis, _read_array(part, axis, shape[axis])))
             slices.append(None)
-    array_shape = broadcast_shapes("indexing", *(shape_of(array) for _, array in arrays))
+    array_shape = _joint_shape([shape_of(array) for _, array in arrays])
     before = groups[: groups.index(None)] if runs == 1 else []
     position = _kept_before(parts, has_arrays) if runs == 1 else 0
     after = [n for n in groups[len(before):] if n is not None]
@@ -214,6 +214,15 @@ def wrap_negative(index: Any, extent: int) -> Any:
     return select(less(position, np.int64(0)), add(position, np.int64(extent)), position) if signed else position
 
 
+def _joint_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    try:
+        return broadcast_shapes("indexing", *shapes)
+    except ShapeError:
+        listed = " ".join(str(shape).replace(" ", "") for shape in shapes)
+        raise IndexRangeError(
+            f"shape mismatch: indexing arrays could not be broadcast together with shapes {listed}{user_line()}") from None
+
+
 def _repeat(array: Any, shape: tuple[int, ...]) -> Any:
     if isinstance(array, np.ndarray):
         return np.ascontiguousarray(np.broadcast_to(array, shape))
@@ -285,12 +294,15 @@ def _place(count: int, position: int, rank: int) -> tuple[int, ...]:
 def update(name: str, x: Any, index: Any, values: Any, operation: str) -> Any:
     """``x`` with ``x[index] operation= values``; values broadcast as in an assignment, in the dtype of ``x``."""
     plan = plan_index(shape_of(x), index)
-    if plan.array_shape and not plan.arrays:
-        raise ArgumentError(f"{name}: an index of scalar booleans only cannot be updated{user_line()}")
     values = broadcast_to(name, _without_leading_ones(values, len(plan.result_shape)), plan.result_shape)
-    indices, axes, permutation = _scatter_indices(plan)
+    array_shape = plan.array_shape
+    if array_shape and not plan.arrays:  # scalar booleans, which choose everything or nothing
+        if 0 in array_shape:
+            return x
+        array_shape = ()
+    indices, axes, permutation = _scatter_indices(plan, array_shape)
     kept = [s.count for _, s in plan.kept()]
-    layout = (*kept[: plan.position], *plan.array_shape, *kept[plan.position:])
+    layout = (*kept[: plan.position], *array_shape, *kept[plan.position:])
     values = transpose(reshape(values, layout), permutation)
     if not axes:  # every axis is taken whole: one position, of no axes, added in front
         result = scatter(reshape(x, (1, *plan.source_shape)), values, np.int64(0), axes=(0,), mode="inside",
@@ -305,13 +317,13 @@ def _without_leading_ones(values: Any, rank: int) -> Any:
     return reshape(values, shape[extra:]) if extra > 0 and all(n == 1 for n in shape[:extra]) else values
 
 
-def _scatter_indices(plan: Plan) -> tuple[list[Any], tuple[int, ...], tuple[int, ...]]:
+def _scatter_indices(plan: Plan, array_shape: tuple[int, ...]) -> tuple[list[Any], tuple[int, ...], tuple[int, ...]]:
     """Index arrays for every axis that is not taken whole, their axes, and the order of the update's axes."""
     kept = plan.kept()
     partial = [k for k, (a, s) in enumerate(kept) if not s.is_full(plan.source_shape[a])]
     whole = [k for k, (a, s) in enumerate(kept) if s.is_full(plan.source_shape[a])]
-    rank = len(plan.array_shape)
-    joint = (*plan.array_shape, *(kept[k][1].count for k in partial))
+    rank = len(array_shape)
+    joint = (*array_shape, *(kept[k][1].count for k in partial))
     arrays = dict(plan.arrays)
     place = {kept[k][0]: rank + number for number, k in enumerate(partial)}
     indices: list[Any] = []

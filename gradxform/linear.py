@@ -14,7 +14,7 @@ import numpy as np
 from gradxform.core import Primitive, Undefined, bind, dtype_of, shape_of, type_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import python_literal
-from gradxform.dtypes import DType, check_same
+from gradxform.dtypes import PYTHON_SCALARS, DType, check_same
 from gradxform.errors import AxisError, DTypeError, NotDifferentiableError, ShapeError
 from gradxform.ir import ArrayType
 from gradxform.loopir.expression import ZERO, Expression, Index
@@ -58,9 +58,8 @@ def align(x: Any, batched: bool, shape: tuple[int, ...]) -> Any:
 
 # ---------------------------------------------------------------------------------------------- Python's scalars
 
-_PYTHON_SCALARS = (bool, int, float)
 #: The kinds of dtype that each of them fits, as ``np.dtype.kind`` writes them.
-_KINDS_TAKING = {bool: "biuf", int: "iuf", float: "f"}
+_KINDS_TAKING = {bool: "biufc", int: "iufc", float: "fc", complex: "c"}
 
 
 def same_dtype(*operands: Any) -> tuple[Any, ...]:
@@ -70,19 +69,19 @@ def same_dtype(*operands: Any) -> tuple[Any, ...]:
     are Python scalars they are brought to the widest kind among them.
     """
     for operand in operands:
-        if type(operand) in _PYTHON_SCALARS:
+        if type(operand) in PYTHON_SCALARS:
             break
     else:
         return operands
-    others = [x for x in operands if type(x) not in _PYTHON_SCALARS]
+    others = [x for x in operands if type(x) not in PYTHON_SCALARS]
     if not others:
-        widest = max((type(x) for x in operands), key=_PYTHON_SCALARS.index)
+        widest = max((type(x) for x in operands), key=PYTHON_SCALARS.index)
         return tuple([widest(x) for x in operands])
     dtype = dtype_of(others[0])
-    adopted = [_adopt(x, dtype) if type(x) in _PYTHON_SCALARS else x for x in operands]
+    adopted = [_adopt(x, dtype) if type(x) in PYTHON_SCALARS else x for x in operands]
     if all(type_of(x).weak for x in others):
         # Python scalars among themselves stay Python scalars, and so promote weakly with what comes later.
-        return tuple([x.item() if type(y) in _PYTHON_SCALARS else x for x, y in zip(adopted, operands, strict=True)])
+        return tuple([x.item() if type(y) in PYTHON_SCALARS else x for x, y in zip(adopted, operands, strict=True)])
     return tuple(adopted)
 
 
@@ -116,10 +115,10 @@ def _add_transpose(ct: Any, operands: Sequence[Any]) -> tuple[Any, ...]:
 
 def add(x: Any, y: Any) -> Any:
     """x + y for one dtype; shapes equal or rank 0. A Python scalar takes the dtype of the other operand."""
-    if type(x) in (int, float) and not type_of(y).weak:
-        x = type_of(y).dtype.type(x)
-    if type(y) in (int, float) and not type_of(x).weak:
-        y = type_of(x).dtype.type(y)
+    if type(x) in (int, float, complex) and not type_of(y).weak:
+        x = _adopt(x, type_of(y).dtype)
+    if type(y) in (int, float, complex) and not type_of(x).weak:
+        y = _adopt(y, type_of(x).dtype)
     return bind(add_p, x, y)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from gradxform.core import Tracer, current_builder, shape_of, type_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import python_literal
-from gradxform.dtypes import DType, canonical, promote, python_scalar_dtype
+from gradxform.dtypes import PYTHON_SCALAR_OF, PYTHON_SCALARS, DType, canonical, promote, python_scalar_dtype
 from gradxform.errors import ArgumentTypeError, AxisError, DTypeError, ShapeError
 from gradxform.linear import broadcast
 from gradxform.primitives.logic import convert
@@ -45,10 +45,8 @@ def as_operand(name: str, value: Any) -> Any:
         return np.asarray(value, dtype=supported_dtype(name, value.dtype))
     if isinstance(value, (list, tuple)):
         return _from_sequence(name, value)
-    if isinstance(value, (int, float)):  # subclasses, such as IntEnum
-        return int(value) if isinstance(value, int) else float(value)
-    if isinstance(value, complex):
-        raise DTypeError(f"{name}: complex numbers are not supported, got {value!r}{user_line()}")
+    if isinstance(value, (int, float, complex)):  # subclasses, such as IntEnum
+        return next(number(value) for number in PYTHON_SCALARS[1:] if isinstance(value, number))
     if hasattr(value, "__array__"):
         return as_operand(name, np.asarray(value))
     raise ArgumentTypeError(
@@ -63,7 +61,12 @@ def known_value(tracer: Tracer) -> Any:
 def is_operand(value: Any) -> bool:
     """Whether an operator may take ``value``; others are given the chance to define the reflected operator."""
     return isinstance(value, (Tracer, np.ndarray, np.generic, int, float, complex, list, tuple)) or (
-        hasattr(value, "__array__") and not hasattr(value, "__array_ufunc__"))
+        hasattr(value, "__array__")
+        and (not hasattr(value, "__array_ufunc__") or type(value).__module__.partition(".")[0] in _LABELLED))
+
+
+#: Libraries whose labelled arrays stand for their values: what is traced has no labels that could be matched.
+_LABELLED = frozenset({"pandas", "xarray"})
 
 
 def holds_tracer(value: Any) -> bool:
@@ -110,13 +113,21 @@ def lift(name: str, value: Any) -> Any:
 
 
 def cast(value: Any, dtype: DType, weak: bool = False) -> Any:
-    """An operand in ``dtype``; a Python scalar stays one if ``weak``, else it becomes a NumPy scalar."""
-    if python_scalar_dtype(value) is not None:
+    """An operand in ``dtype``; a Python scalar stays one if ``weak``, else it becomes a NumPy scalar.
+
+    Raises DTypeError for a complex operand and a real ``dtype``: no imaginary part is dropped unasked.
+    """
+    python = python_scalar_dtype(value)
+    found = python or (value.type.dtype if isinstance(value, Tracer) else value.dtype)
+    if found.kind == "c" and dtype.kind not in "bc":
+        raise DTypeError(f"a complex operand, {type_of(value)}, does not fit a computation in {dtype}: take x.real, x.imag or "
+                         f"abs(x){user_line()}")
+    if python is not None:
         if weak:
-            return {"b": bool, "i": int, "u": int, "f": float}[dtype.kind](value)
+            return PYTHON_SCALAR_OF[dtype.kind](value)
         return python_literal(value, dtype)
     if isinstance(value, Tracer):
-        return value if value.type.dtype == dtype else convert(value, dtype, weak and value.type.weak)
+        return value if found == dtype else convert(value, dtype, weak and value.type.weak)
     with np.errstate(all="ignore"):
         return value.astype(dtype, copy=False)
 

@@ -13,7 +13,7 @@ import numpy as np
 from gradxform import linear
 from gradxform.core import dtype_of, shape_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import DType, bool_, float64, int8, int64, promote
+from gradxform.dtypes import PYTHON_SCALARS, DType, bool_, float64, int8, int64, is_complex, is_differentiable, promote
 from gradxform.errors import ArgumentError, DTypeError, ShapeError
 from gradxform.operands import (
     as_operand,
@@ -24,7 +24,7 @@ from gradxform.operands import (
     cast,
     promote_operands,
 )
-from gradxform.primitives import arithmetic, elementary, logic
+from gradxform.primitives import arithmetic, complex_numbers, elementary, logic
 from gradxform.primitives.contraction import dot_general
 
 Binary = Callable[[Any, Any], Any]
@@ -38,7 +38,7 @@ def _prepared(name: str, x: Any, y: Any) -> tuple[list[Any], DType]:
 
 
 def _all_cast(operands: list[Any], dtype: DType) -> list[Any]:
-    weak = all(type(x) in (bool, int, float) for x in operands)
+    weak = all(type(x) in PYTHON_SCALARS for x in operands)
     return [cast(x, dtype, weak) for x in operands]
 
 
@@ -62,7 +62,7 @@ multiply = binary("multiply", arithmetic.mul)
 def divide(x: Any, y: Any) -> Any:
     """True division: integers and booleans are divided as float64."""
     operands, dtype = _prepared("divide", x, y)
-    return arithmetic.div(*(operands if dtype.kind == "f" else _to_float64(operands)))
+    return arithmetic.div(*(operands if is_differentiable(dtype) else _to_float64(operands)))
 
 
 def _to_float64(operands: list[Any]) -> list[Any]:
@@ -89,12 +89,12 @@ def power(x: Any, y: Any) -> Any:
     """x ** y. A Python integer y gives ``integer_pow`` for every dtype; 0.5 gives ``sqrt`` as NumPy's operator does."""
     base = as_operand("power", x)
     if type(y) is int:
-        dtype = promote((dtype_of(base), type(base) in (bool, int, float)), (int64, True))[0]
+        dtype = promote((dtype_of(base), type(base) in PYTHON_SCALARS), (int64, True))[0]
         if dtype.kind in "iu" and y < 0:
             raise ArgumentError(f"power: Integers to negative integer powers are not allowed.{user_line()}")
         if dtype == dtype_of(base):
             return arithmetic.integer_pow(base, y)
-    elif type(y) is float and dtype_of(base).kind == "f":
+    elif type(y) is float and is_differentiable(dtype_of(base)):
         if y == 0.5:
             return arithmetic.sqrt(base)
         if y in (-1.0, 1.0, 2.0):
@@ -125,6 +125,24 @@ def positive(x: Any) -> Any:
 def absolute(x: Any) -> Any:
     x = as_operand("absolute", x)
     return x if dtype_of(x) == bool_ else arithmetic.abs(x)
+
+
+# ------------------------------------------------------------------------------------------------------- complex
+
+
+def real(x: Any) -> Any:
+    x = as_operand("real", x)
+    return complex_numbers.real(x) if is_complex(dtype_of(x)) else x
+
+
+def imag(x: Any) -> Any:
+    x = as_operand("imag", x)
+    return complex_numbers.imag(x) if is_complex(dtype_of(x)) else linear.full(shape_of(x), 0, dtype_of(x))
+
+
+def conjugate(x: Any) -> Any:
+    x = as_operand("conjugate", x)
+    return complex_numbers.conj(x) if is_complex(dtype_of(x)) else x
 
 
 # --------------------------------------------------------------------------------------------------- comparisons

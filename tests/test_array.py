@@ -103,10 +103,9 @@ def test_unary_operators():
             staged(wrong, np.array([True]))
 
 
-def test_operators_in_place_rebind():
+def test_operators_in_place():
     def function(x):
-        y = x
-        y += 1
+        y = x + 1
         y *= 2
         y /= 4
         y -= 0.5
@@ -209,7 +208,7 @@ def test_boolean_masks_need_known_values():
     np.testing.assert_array_equal(staged(lambda x: x[x > 4.0], x, known=True), x[x > 4.0])
     np.testing.assert_array_equal(staged(lambda x: x.at[mask].add(1.0), x), np.where(mask, x + 1.0, x))
     with pytest.raises(errors.ConcretizationError, match="boolean mask"):
-        staged(lambda x: x[x > 4.0], x)
+        staged(lambda x: np.sort(x[x > 4.0]), x)
     np.testing.assert_array_equal(staged(lambda x: x.at[x > 4.0].set(0.0), x), np.where(x > 4.0, 0.0, x))
     with pytest.raises(errors.ShapeError, match="single value"):
         staged(lambda x: x.at[x > 4.0].set(np.ones(7)), x)
@@ -305,14 +304,13 @@ def test_ufunc_methods():
         assert_like_numpy(lambda x, u=ufunc: u.outer(x, [1.0, 2.0]), x)
     assert_like_numpy(np.logical_and.reduce, x > 0)
     assert_like_numpy(lambda x: np.add(x, 1, dtype=np.float32), x)
-    with pytest.raises(errors.ArgumentTypeError, match="reduceat"):
-        staged(lambda x: np.add.reduceat(x, [0, 1]), x)
+    assert_like_numpy(lambda x: np.add.reduceat(x, [0, 1]), x)
     with pytest.raises(errors.ArgumentError, match="where"):
         staged(lambda x: np.add(x, 1.0, where=x > 0), x)
 
 
 def test_what_numpy_functions_are_not_supported_says_so():
-    for function in (np.sort, np.linalg.inv, np.fft.fft, np.spacing):
+    for function in (np.is_busday, np.datetime_as_string, np.isnat):
         with pytest.raises(TypeError, match="not supported on traced arrays"):
             staged(function, np.eye(2))
 
@@ -330,8 +328,8 @@ def test_scipy_special_ufuncs():
     x = np.array([0.1, 0.5, 0.9])
     for ufunc in (special.erf, special.expit, special.gammaln, special.logit):
         np.testing.assert_allclose(staged(ufunc, x), ufunc(x), rtol=1e-14)
-    with pytest.raises(errors.ArgumentTypeError, match="ufunc jv"):
-        staged(lambda x: special.jv(1, x), x)
+    with pytest.raises(errors.ArgumentTypeError, match="ufunc pro_cv"):
+        staged(lambda x: special.pro_cv(1, 1, x), x)
 
 
 # ---------------------------------------------------------------------------------------- properties and methods
@@ -365,8 +363,8 @@ def test_methods_are_numpys(method, arguments):
 def test_astype_respects_casting():
     with pytest.raises(errors.DTypeError, match="by the rule 'safe'"):
         staged(lambda x: x.astype(int, casting="safe"), np.ones(2))
-    with pytest.raises(errors.DTypeError, match="complex128 is not supported"):
-        staged(lambda x: x.astype(complex), np.ones(2))
+    with pytest.raises(errors.DTypeError, match="float16 is not supported"):
+        staged(lambda x: x.astype(np.float16), np.ones(2))
 
 
 # -------------------------------------------------------------------------------------- values and control flow
@@ -455,7 +453,7 @@ def test_leaked_arrays_are_caught():
 
 
 @pytest.mark.parametrize("bad, error", [
-    (np.array(["a", "b"]), errors.DTypeError), (np.array([1j, 2j]), errors.DTypeError), (1j, errors.DTypeError),
+    (np.array(["a", "b"]), errors.DTypeError), (np.array([1j, 2j], np.clongdouble), errors.DTypeError), (np.clongdouble(1j), errors.DTypeError),
     (np.array([None, 1]), errors.DTypeError), (np.ones(2, np.float16), errors.DTypeError),
     (np.ma.array([1.0, 2.0]), errors.ArgumentTypeError), (["a", "b"], errors.ArgumentTypeError),
     ([[1.0], [1.0, 2.0]], errors.ShapeError), (np.array(["2020-01-01"], "M8[D]"), errors.DTypeError),

@@ -48,6 +48,10 @@ def test_docstrings(name: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages(page: Path) -> None:
+    # A page that shows what others are for says what it needs of them; where that is missing it is not run.
+    for needed in re.findall(r"<!-- needs: (.*) -->", page.read_text("utf-8")):
+        for name in needed.split():
+            pytest.importorskip(name)
     # The examples of a page share their names, as a reader who types them in order would.
     parsed = doctest.DocTestParser().get_doctest(python_blocks(page.read_text("utf-8")), {}, page.name, str(page), 0)
     run(parsed)

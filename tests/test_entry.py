@@ -91,6 +91,7 @@ def test_scalars_of_every_dtype(name: str, inline_kernel: bool) -> None:
         ("bool", "bool", (False, True)),
         ("int", "int64", (0, -1, 2**30, 2**62, 2**63 - 1, -(2**63))),
         ("float", "float64", (0.0, -0.0, 1.5, -1e308, 5e-324, float("inf"), float("nan"))),
+        ("complex", "complex128", (0j, complex(-0.0, -0.0), 1 + 2j, complex(float("nan"), 5e-324), complex(1, float("inf")))),
     ],
 )
 @pytest.mark.parametrize("inline_kernel", [False, True])
@@ -115,6 +116,9 @@ def test_python_scalars(kind: str, name: str, values: Sequence[object], inline_k
         ("float", 1),
         ("float", np.float64(1.0)),
         ("float", None),
+        ("float", 1j),
+        ("complex", 1.0),
+        ("complex", np.complex128(1j)),
         ("bool", 1),
         ("bool", np.True_),
         ("bool", None),

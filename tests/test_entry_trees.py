@@ -133,6 +133,8 @@ def test_shared_and_self_containing_arguments(identity: Recorder) -> None:
         (1, 1, 1.0),
         (0.0, float("0"), -0.0),
         (float("nan"), float("nan"), 1.0),
+        (0j, complex("0j"), complex(0.0, -0.0)),
+        (complex("nan"), complex("nan"), 1j),
         ((1, "a"), (1, "".join(["a"])), (1, "b")),
         ((1, ("a",)), (1, ("".join(["a"]),)), (True, ("a",))),
         ((1, (0.0,)), (1, (float("0"),)), (1, (-0.0,))),

@@ -606,7 +606,7 @@ def test_disabled_jit_has_updates_and_leaves_arguments_alone() -> None:
     @gx.jit
     def f(x: Any) -> Any:
         table = gnp.zeros(3).at[1].set(x[0])
-        x += 1.0
+        x = x + 1.0
         return lax.fori_loop(1, 4, lambda i, c: c.at[i].add(c[i - 1]).at[0].multiply(2.0), x), table
 
     x = np.arange(4.0)

@@ -193,7 +193,7 @@ def test_elementwise_operations_are_what_they_are_taken_for():
     """Below a broadcast, an elementwise operation gives the same as above it."""
     x = np.array([0.3, 0.6])
     arity = {"select": 3, "clamp": 3}
-    for name in sorted(ELEMENTWISE):
+    for name in sorted(ELEMENTWISE - {"complex"}):  # what gives complex numbers becomes two outputs
         operation = ROSTER[name]
         params = {"convert": {"dtype": F64, "weak": False}, "integer_pow": {"exponent": 3}}.get(name, {})
         for count in ([arity[name]] if name in arity else [1, 2]):

@@ -171,7 +171,7 @@ def test_types_of_values() -> None:
     for value in ("a", None, [1.0], object()):
         with pytest.raises(ArgumentTypeError, match="array or a number"):
             type_of(value)
-    for value in (np.ones(1, complex), np.ones(1, np.float16), np.array(["a"]), np.array([None])):
+    for value in (np.ones(1, np.clongdouble), np.ones(1, np.float16), np.array(["a"]), np.array([None])):
         with pytest.raises(DTypeError):
             type_of(value)
 

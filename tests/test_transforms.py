@@ -426,10 +426,10 @@ def test_allow_int() -> None:
         gx.grad(lambda b: np.where(b, 1.0, 2.0))(True)
 
 
-def test_holomorphic_is_refused() -> None:
+def test_holomorphic_needs_complex_arguments() -> None:
     for transform in (gx.grad, gx.value_and_grad, gx.jacfwd, gx.jacrev, gx.hessian):
-        with pytest.raises(TypeError, match="holomorphic"):
-            transform(np.sin, holomorphic=True)
+        with pytest.raises(TypeError, match="holomorphic=True needs arguments of a complex dtype"):
+            transform(np.sin, holomorphic=True)(1.0)
 
 
 # ---------------------------------------------------------------------------------------------------------------- vmap
@@ -871,8 +871,7 @@ def test_gradient_of_an_integer_result() -> None:
         {1, 2},
         np.array(["a"]),
         np.array([None]),
-        1j,
-        np.ones(2, np.complex128),
+        np.ones(2, np.clongdouble),
         np.ones(2, np.float16),
         np.datetime64("2020-01-01"),
     ],
@@ -944,7 +943,7 @@ def test_make_ir_and_eval_shape() -> None:
     text = str(gx.make_ir(gx.grad(lambda x: np.sum(np.sin(x))))(X))
     assert "cos" in text
     with pytest.raises(TypeError):
-        gx.ShapeDType((2,), np.complex64)
+        gx.ShapeDType((2,), np.float16)
 
 
 def test_arrays_describe_themselves() -> None:

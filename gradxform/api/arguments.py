@@ -14,7 +14,7 @@ from gradxform import tree
 from gradxform.api.tracing import as_values, name_of, types_of
 from gradxform.core.source import user_line
 from gradxform.data_class import data_class
-from gradxform.dtypes import float0, is_float
+from gradxform.dtypes import float0, is_complex, is_differentiable
 from gradxform.errors import ArgumentError, ArgumentTypeError, NotDifferentiableError
 from gradxform.ir import ArrayType
 
@@ -78,7 +78,7 @@ def select(purpose: str, function: Any, argnums: Argnums, args: tuple[Any, ...],
 def check_differentiable(purpose: str, function: Any, types: Sequence[ArrayType], hint: str) -> None:
     """Raise NotDifferentiableError if a type carries no derivative. ``hint`` names the purpose's own ways out."""
     for array_type in types:
-        if not is_float(array_type.dtype):
+        if not is_differentiable(array_type.dtype):
             raise NotDifferentiableError(
                 f"{purpose} of {name_of(function)} needs arguments of a float dtype, got {array_type}: pass 2.0 instead of 2, "
                 f"or cast with .astype(np.float64){hint}{user_line()}")
@@ -89,10 +89,25 @@ CHOOSE = ", or choose other argnums"
 CHOOSE_OR_ALLOW = f"{CHOOSE}, or set allow_int=True"
 
 
-def refuse_holomorphic(purpose: str, holomorphic: bool) -> None:
-    """Complex dtypes are not there, so there is nothing holomorphic to differentiate."""
-    if holomorphic:
-        raise NotDifferentiableError(f"{purpose} with holomorphic=True needs complex inputs, and all dtypes here are real")
+def check_holomorphic(purpose: str, function: Any, types: Sequence[ArrayType], what: str) -> None:
+    """Raise NotDifferentiableError unless all ``types`` (of ``what``, the arguments or the results) are complex."""
+    for array_type in types:
+        if not is_complex(array_type.dtype):
+            raise NotDifferentiableError(
+                f"{purpose} of {name_of(function)} with holomorphic=True needs {what} of a complex dtype, got {array_type}: "
+                f"leave holomorphic=True out, or cast with .astype(np.complex128){user_line()}")
+
+
+def check_real(purpose: str, function: Any, types: Sequence[ArrayType], what: str, instead: str) -> None:
+    """Raise NotDifferentiableError if one of ``types`` is complex: the derivative would be two numbers, not one.
+
+    ``instead`` is the transform that differentiates along given directions.
+    """
+    for array_type in types:
+        if is_complex(array_type.dtype):
+            raise NotDifferentiableError(
+                f"{purpose} of {name_of(function)} needs {what} of a real dtype, got {array_type}: pass holomorphic=True if "
+                f"the function is holomorphic; take the real part of it, or use {instead}, if it is not{user_line()}")
 
 
 def integer_zero(array_type: ArrayType) -> Any:

@@ -13,7 +13,7 @@ from gradxform.api.tracing import as_values, name_of
 from gradxform.core import Tracer, current_builder, outside
 from gradxform.core.source import user_line
 from gradxform.core.tracing import fresh, leaked
-from gradxform.dtypes import canonical
+from gradxform.dtypes import KINDS, PYTHON_SCALARS, canonical
 from gradxform.errors import ArgumentError, ArgumentTypeError, DTypeError, GradxformError, ShapeError, TreeError
 from gradxform.ir import Callback
 from gradxform.ir.callback import Results
@@ -183,12 +183,12 @@ def _matched(told: str, returned: Any, expected: Any, out_tree: tree.TreeDef, wh
 def _result(told: str, number: int, value: Any, dtype: Any, shape: tuple[int, ...], where: str) -> Any:
     """One result as an array of its dtype and shape; Python numbers adopt the dtype."""
     array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in KINDS:
         raise ArgumentTypeError(f"{told}: result {number} must be an array or a number, got {value!r} of type "
                                 f"{type(value).__name__}{where}")
     if array.shape != shape:
         raise ShapeError(f"{told}: result {number} has shape {array.shape}, result_shape_dtypes says {shape}{where}")
-    if type(value) in (bool, int, float) and np.can_cast(array.dtype, dtype, "same_kind"):
+    if type(value) in PYTHON_SCALARS and np.can_cast(array.dtype, dtype, "same_kind"):
         array = array.astype(dtype)
     if array.dtype != dtype:
         raise DTypeError(f"{told}: result {number} has dtype {array.dtype}, result_shape_dtypes says {dtype}: return "

@@ -30,7 +30,7 @@ from gradxform.api.rule_tracing import (
 from gradxform.api.tracing import as_values, name_of, trace, types_of
 from gradxform.core import Tracer, current_builder, type_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import is_float
+from gradxform.dtypes import is_differentiable
 from gradxform.errors import ArgumentError, ArgumentTypeError, TreeError
 from gradxform.linear import add
 from gradxform.primitives.custom import custom
@@ -397,7 +397,7 @@ def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callab
     types, treedef = typed_leaves(example_args)
     traced = trace(fun, [None] * len(types), types, lambda leaves: (tree.unflatten(treedef, leaves), {}),
                    "closure_convert", known=False)
-    hoisted = [i for i, x in enumerate(traced.captures) if isinstance(x, Tracer) and is_float(x.type.dtype)]
+    hoisted = [i for i, x in enumerate(traced.captures) if isinstance(x, Tracer) and is_differentiable(x.type.dtype)]
 
     def converted(*args: Any) -> Any:
         count = len(args) - len(hoisted)

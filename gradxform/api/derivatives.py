@@ -18,9 +18,10 @@ from gradxform.api.arguments import (
     Selected,
     check_callable,
     check_differentiable,
+    check_holomorphic,
+    check_real,
     decorator,
     integer_zero,
-    refuse_holomorphic,
     select,
     single,
     wrap,
@@ -29,7 +30,7 @@ from gradxform.api.execution import execute
 from gradxform.api.tracing import Traced, as_values, name_of, restore_auxiliary, trace, types_of
 from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line
-from gradxform.dtypes import float0, is_float
+from gradxform.dtypes import float0, holds_weak, is_differentiable
 from gradxform.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -48,7 +49,7 @@ from gradxform.transforms import transpose as transpose_program
 _UNCONNECTED = ("zero", "none", "raise")
 
 
-def _scalar_output(purpose: str, function: Any, traced: Traced) -> ArrayType:
+def _scalar_output(purpose: str, function: Any, traced: Traced, holomorphic: bool) -> ArrayType:
     count = len(traced.program.outputs) - len(traced.auxiliary_positions)
     types = traced.program.output_types[:count]
     if not traced.treedef.is_leaf() or types[0].shape != ():
@@ -58,21 +59,27 @@ def _scalar_output(purpose: str, function: Any, traced: Traced) -> ArrayType:
         raise ShapeError(
             f"{purpose} needs a function with one scalar result; {name_of(function)} gives {shown}: "
             f"reduce it (np.sum), or use jacrev/jacfwd/vjp for arrays{user_line()}")
-    if not is_float(types[0].dtype):
+    if not is_differentiable(types[0].dtype):
         raise NotDifferentiableError(
             f"{purpose} needs a result of a float dtype; {name_of(function)} gives {types[0]}{user_line()}")
+    if holomorphic:
+        check_holomorphic(purpose, function, types, "a result")
+    else:
+        check_real(purpose, function, types, "a result", "vjp")
     return types[0]
 
 
 def _value_and_grad(
-    function: Any, argnums: Argnums, has_aux: bool, allow_int: bool, unconnected: str, args: Any, kwargs: Any
+    function: Any, argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool, unconnected: str, args: Any, kwargs: Any
 ) -> tuple[Any, Any, Any]:
     selected = select("grad", function, argnums, args, kwargs)
     if not allow_int:
         check_differentiable("grad", function, selected.types, CHOOSE_OR_ALLOW)
+    if holomorphic:
+        check_holomorphic("grad", function, selected.types, "arguments")
     traced = trace(function, selected.values, selected.types, selected.rebuild, "grad", has_aux=has_aux)
-    array_type = _scalar_output("grad", function, traced)
-    wanted = [is_float(t.dtype) for t in selected.types]
+    array_type = _scalar_output("grad", function, traced, holomorphic)
+    wanted = [is_differentiable(t.dtype) for t in selected.types]
     pulled = pull_back(traced.program, wanted + [False] * len(traced.captures))
     seeds = [array_type.dtype.type(1)] if pulled.depends[0] else []
     seeds += [zeros(atom.type.strong()) for atom, d in zip(traced.program.outputs[1:], pulled.depends[1:], strict=True) if d]
@@ -113,25 +120,26 @@ def grad(
         fun: a function of arrays (or pytrees of them) with one scalar result of a float dtype.
         argnums: the position(s) to differentiate; with a sequence the result is a tuple.
         has_aux: ``fun`` returns (result, auxiliary), and so does the gradient: (gradient, auxiliary).
-        holomorphic: for complex dtypes, which are not there yet.
+        holomorphic: ``fun`` is a holomorphic function of complex arguments; the result is its complex derivative.
         allow_int: integer arguments get a gradient of dtype float0 instead of an error.
         unconnected: what an argument gets on which the result does not depend: 'zero', 'none' or 'raise'.
 
     Returns:
         A function of the same arguments; its result has the structure, shapes and dtypes of the chosen arguments.
+        For a complex argument x + i y of a real function it is df/dx - i df/dy.
 
     Raises:
-        ShapeError: the result is no scalar. NotDifferentiableError: an integer argument or result.
+        ShapeError: the result is no scalar. NotDifferentiableError: an integer argument or result; a complex result
+        without ``holomorphic``, and a real argument or result with it.
 
     >>> import numpy as np
     >>> grad(lambda x: np.sum(x ** 2))(np.array([1.0, 2.0]))
     array([2., 4.])
     """
-    refuse_holomorphic("grad", holomorphic)
     _check_unconnected(unconnected)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        _, result, auxiliary = _value_and_grad(fun, argnums, has_aux, allow_int, unconnected, args, kwargs)
+        _, result, auxiliary = _value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, unconnected, args, kwargs)
         return (result, auxiliary) if has_aux else result
 
     return wrap(fun, gradient, "grad")
@@ -149,11 +157,10 @@ def value_and_grad(
     >>> value_and_grad(lambda x: x * x)(3.0)
     (np.float64(9.0), np.float64(6.0))
     """
-    refuse_holomorphic("value_and_grad", holomorphic)
     _check_unconnected(unconnected)
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        value, result, auxiliary = _value_and_grad(fun, argnums, has_aux, allow_int, unconnected, args, kwargs)
+        value, result, auxiliary = _value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, unconnected, args, kwargs)
         return ((value, auxiliary), result) if has_aux else (value, result)
 
     return wrap(fun, value_and_gradient, "value_and_grad")
@@ -177,7 +184,7 @@ def _matching_leaves(purpose: str, given: Any, expected: Any, types: Sequence[Ar
 
 
 def _matching(purpose: str, leaf: Any, wanted: ArrayType, what: str) -> Any:
-    if not is_float(wanted.dtype):
+    if not is_differentiable(wanted.dtype):
         if isinstance(leaf, np.ndarray) and leaf.dtype == float0 and leaf.shape == wanted.shape:
             return leaf
         shown = f"{leaf.dtype}{list(leaf.shape)}" if isinstance(leaf, np.ndarray) else repr(leaf)
@@ -186,7 +193,8 @@ def _matching(purpose: str, leaf: Any, wanted: ArrayType, what: str) -> Any:
             f"np.zeros({wanted.shape}, gradxform.float0); got {shown}{user_line()}")
     (value,) = as_values([leaf], f"{purpose}: the {what}")
     (found,) = types_of([value])
-    if found.shape != wanted.shape or not (found.weak or found.dtype == wanted.dtype):
+    if found.shape != wanted.shape or not (
+            (found.weak and holds_weak(wanted.dtype, found.dtype)) or found.dtype == wanted.dtype):
         raise ShapeError(
             f"{purpose}: a {what} must have the dtype and shape of what it belongs to: expected "
             f"{wanted.strong()}, got {found}{user_line()}")
@@ -212,7 +220,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     selected = _positional("jvp", fun, primals)
     leaves = _tangent_leaves("jvp", selected, tangents)
     traced = trace(fun, selected.values, selected.types, selected.rebuild, "jvp", has_aux=has_aux)
-    nonzero = [is_float(t.dtype) for t in selected.types] + [False] * len(traced.captures)
+    nonzero = [is_differentiable(t.dtype) for t in selected.types] + [False] * len(traced.captures)
     pushed, depends = jvp_program(traced.program, nonzero)
     floats = [t for t, flag in zip(leaves, nonzero, strict=False) if flag]
     results = execute(pushed, [*selected.values, *traced.captures, *floats])
@@ -228,7 +236,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
 
 
 def _zero(array_type: ArrayType) -> Any:
-    return zeros(array_type.strong()) if is_float(array_type.dtype) else integer_zero(array_type)
+    return zeros(array_type.strong()) if is_differentiable(array_type.dtype) else integer_zero(array_type)
 
 
 def _tangent_leaves(purpose: str, selected: Selected, tangents: Sequence[Any]) -> list[Any]:
@@ -253,7 +261,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """
     selected = _positional("vjp", fun, primals)
     traced = trace(fun, selected.values, selected.types, selected.rebuild, "vjp", has_aux=has_aux)
-    wanted = [is_float(t.dtype) for t in selected.types]
+    wanted = [is_differentiable(t.dtype) for t in selected.types]
     total = len(traced.program.outputs)
     count = total - len(traced.auxiliary_positions)
     values, depends, backward = _two_parts(traced, selected.values, wanted)

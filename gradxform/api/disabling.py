@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gradxform.backend.callable import resume_dispatch, suspend_dispatch
+from gradxform.core import direct
 
 
 class _State(threading.local):
@@ -48,8 +49,10 @@ def disable_jit(disable: bool = True) -> Iterator[None]:
         return
     _state.depth += 1
     suspend_dispatch()
+    direct.hold()
     try:
         yield
     finally:
+        direct.release()
         resume_dispatch()
         _state.depth -= 1

@@ -15,9 +15,10 @@ from gradxform.api.arguments import (
     CHOOSE_OR_ALLOW,
     Argnums,
     check_differentiable,
+    check_holomorphic,
+    check_real,
     decorator,
     integer_zero,
-    refuse_holomorphic,
     select,
     single,
     wrap,
@@ -25,7 +26,7 @@ from gradxform.api.arguments import (
 from gradxform.api.execution import execute
 from gradxform.api.tracing import Traced, name_of, restore_auxiliary, trace
 from gradxform.core.source import user_line
-from gradxform.dtypes import is_float
+from gradxform.dtypes import is_differentiable
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType
 from gradxform.linear import broadcast, transpose, zeros
@@ -38,16 +39,32 @@ def basis(array_type: ArrayType) -> Any:
     return reshape(unit_vectors(array_type.size, array_type.dtype), (array_type.size, *array_type.shape))
 
 
-def _prepared(purpose: str, fun: Any, argnums: Argnums, has_aux: bool, allow_int: bool, args: Any, kwargs: Any) -> Any:
+def _prepared(
+    purpose: str, fun: Any, argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool, args: Any, kwargs: Any
+) -> Any:
+    """The chosen arguments, the program, and the number of its outputs that are not auxiliary.
+
+    Without ``holomorphic`` the side that the basis belongs to must be real: the inputs of jacfwd, the outputs of jacrev.
+    """
+    forward = purpose == "jacfwd"
     selected = select(purpose, fun, argnums, args, kwargs)
     if not allow_int:
-        check_differentiable(purpose, fun, selected.types, CHOOSE_OR_ALLOW if purpose == "jacrev" else CHOOSE)
+        check_differentiable(purpose, fun, selected.types, CHOOSE if forward else CHOOSE_OR_ALLOW)
+    if holomorphic:
+        check_holomorphic(purpose, fun, selected.types, "arguments")
+    elif forward:
+        check_real(purpose, fun, selected.types, "arguments", "jvp")
     traced = trace(fun, selected.values, selected.types, selected.rebuild, purpose, has_aux=has_aux)
     count = len(traced.program.outputs) - len(traced.auxiliary_positions)
-    for array_type in traced.program.output_types[:count]:
-        if not is_float(array_type.dtype):
+    output_types = traced.program.output_types[:count]
+    for array_type in output_types:
+        if not is_differentiable(array_type.dtype):
             raise NotDifferentiableError(
                 f"{purpose} needs results of a float dtype; {name_of(fun)} gives {array_type}{user_line()}")
+    if holomorphic:
+        check_holomorphic(purpose, fun, output_types, "results")
+    elif not forward:
+        check_real(purpose, fun, output_types, "results", "vjp")
     return selected, traced, count
 
 
@@ -68,18 +85,16 @@ def jacfwd(
 
         jacfwd : (a -> b) -> a -> (b x a)
 
-    Parameters as in `grad`. The block for an output of shape s and an input of shape t has shape s + t; with
-    ``has_aux`` the result is (Jacobian, auxiliary).
+    Parameters as in `grad`; without ``holomorphic`` the arguments must be real, while results may be complex. The block
+    for an output of shape s and an input of shape t has shape s + t; with ``has_aux`` the result is (Jacobian, auxiliary).
 
     >>> import numpy as np
     >>> jacfwd(lambda x: x ** 2)(np.array([4.0, 4.0]))
     array([[8., 0.],
            [0., 8.]])
     """
-    refuse_holomorphic("jacfwd", holomorphic)
-
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        selected, traced, count = _prepared("jacfwd", fun, argnums, has_aux, False, args, kwargs)
+        selected, traced, count = _prepared("jacfwd", fun, argnums, has_aux, holomorphic, False, args, kwargs)
         program, operands = traced.program, [*selected.values, *traced.captures]
         blocks: list[list[Any]] = [[] for _ in range(count)]
         values: list[Any] = []
@@ -125,18 +140,17 @@ def jacrev(
 
         jacrev : (a -> b) -> a -> (b x a)
 
-    Parameters and result as in `jacfwd`.
+    Parameters and result as in `jacfwd`; without ``holomorphic`` the results must be real, while arguments may be complex:
+    for an argument x + i y the block is df/dx - i df/dy.
 
     >>> import numpy as np
     >>> jacrev(lambda x: np.sum(x ** 2))(np.array([4.0, 4.0]))
     array([8., 8.])
     """
-    refuse_holomorphic("jacrev", holomorphic)
-
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        selected, traced, count = _prepared("jacrev", fun, argnums, has_aux, allow_int, args, kwargs)
+        selected, traced, count = _prepared("jacrev", fun, argnums, has_aux, holomorphic, allow_int, args, kwargs)
         program, operands = traced.program, [*selected.values, *traced.captures]
-        wanted = [is_float(t.dtype) for t in selected.types]
+        wanted = [is_differentiable(t.dtype) for t in selected.types]
         pulled = pull_back(program, wanted + [False] * len(traced.captures))
         total = len(program.outputs)
         blocks: list[list[Any]] = []
@@ -199,6 +213,5 @@ def hessian(
     array([[2., 0.],
            [0., 2.]])
     """
-    refuse_holomorphic("hessian", holomorphic)
-    first = jacrev(fun, argnums, has_aux)
-    return wrap(fun, jacfwd(first, argnums, has_aux), "hessian")
+    first = jacrev(fun, argnums, has_aux, holomorphic)
+    return wrap(fun, jacfwd(first, argnums, has_aux, holomorphic), "hessian")

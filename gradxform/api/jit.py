@@ -35,8 +35,9 @@ from gradxform.api.layout import (
 )
 from gradxform.api.lowered import Lowered, optimised
 from gradxform.api.nans import find_nan
+from gradxform.api.pickling import found_by_name
 from gradxform.api.stepping import stepping_arguments
-from gradxform.api.tracing import Traced, as_values, name_of, trace, types_of
+from gradxform.api.tracing import Traced, as_value, as_values, name_of, trace, types_of
 from gradxform.backend import memory_cache
 from gradxform.backend.callable import NativeCallable, NativeEntry
 from gradxform.backend.executable import compile_program
@@ -100,6 +101,15 @@ class Jitted(NativeCallable):
     def __repr__(self) -> str:
         return f"<jit of {name_of(self._fun)}>"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By name where it is what its name says, as functions are pickled; else as the function and its options.
+
+        Compiled code does not travel: who unpickles it finds it in the disk cache or makes it anew.
+        """
+        if found_by_name(self):
+            return self.__qualname__  # type: ignore[attr-defined]
+        return _jitted, (self._fun, self._static_positions, self._static_names)
+
     def call_slow(self, /, *args: Any, **kwargs: Any) -> Any:
         """Calls for which there is no native code yet, or whose arguments must be made fit for it."""
         if jit_disabled():
@@ -117,7 +127,7 @@ class Jitted(NativeCallable):
         if request.treedef is not None:
             result = found.entry(*map(native, request.values))
         else:
-            args, kwargs = tree.map_leaves(lambda x: native(x) if isinstance(x, np.ndarray) else x, (args, kwargs))
+            args, kwargs = tree.map_leaves(_native_leaf, (args, kwargs))
             result = found.entry(*args, **kwargs)
         if config.debug_nans:
             find_nan(name_of(self._fun), tree.leaves(result), lambda: self._run_in_steps(args, kwargs))
@@ -249,6 +259,19 @@ class Jitted(NativeCallable):
                 self._traces[key] = traced
         results = call(traced.program, [*values, *traced.captures], name_of(self._fun))
         return tree.unflatten(traced.treedef, results)
+
+
+def _jitted(fun: Callable[..., Any], positions: frozenset[int], names: frozenset[str]) -> Jitted:
+    return Jitted(fun, positions, names)
+
+
+def _native_leaf(leaf: Any) -> Any:
+    """A leaf as native code takes it: what is no array but has one, such as a column of a table, as that."""
+    if isinstance(leaf, np.ndarray):
+        return native(leaf)
+    if hasattr(leaf, "__array__") and not isinstance(leaf, np.generic):
+        return native(as_value(leaf, "an argument"))
+    return leaf
 
 
 def _clear_all() -> None:

@@ -74,6 +74,8 @@ def leaf_node(leaf: Any) -> Node:
         return ScalarLeaf("int")
     if kind is float:
         return ScalarLeaf("float")
+    if kind is complex:
+        return ScalarLeaf("complex")
     if isinstance(leaf, np.generic):
         return NumpyScalarLeaf(leaf.dtype)
     return ArrayLeaf(leaf.dtype, leaf.shape)

@@ -22,7 +22,7 @@ from gradxform.array import Array
 from gradxform.core import Builder, Tracer, run, type_of
 from gradxform.core.source import user_line
 from gradxform.data_class import data_class
-from gradxform.dtypes import float0, is_float
+from gradxform.dtypes import float0, holds_weak, is_differentiable
 from gradxform.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -205,7 +205,9 @@ def _of_type(what: str, leaf: Any, wanted: ArrayType) -> Any:
         leaf = leaf.instantiate()
     value = as_value(leaf, what)
     found = type_of(value)
-    if found.shape != wanted.shape or not (found.dtype == wanted.dtype or (found.weak and is_float(wanted.dtype))):
+    if found.shape != wanted.shape or not (
+            found.dtype == wanted.dtype or (
+                found.weak and is_differentiable(wanted.dtype) and holds_weak(wanted.dtype, found.dtype))):
         raise ShapeError(f"{what} has type {found.strong()}, expected {wanted.strong()}{user_line()}")
     return convert(value, wanted.dtype, found.weak and wanted.weak)
 
@@ -216,7 +218,7 @@ def _nothing(array_type: ArrayType) -> Any:
 
 
 def _zero(array_type: ArrayType, symbolic: bool) -> Any:
-    if not is_float(array_type.dtype):
+    if not is_differentiable(array_type.dtype):
         return _nothing(array_type)
     return SymbolicZero(array_type.shape, array_type.dtype) if symbolic else zeros(array_type.strong())
 
@@ -228,7 +230,7 @@ def forward_rule(call: Call, functions: RuleFunctions, nonzero: tuple[bool, ...]
     """The derivative that a jvp rule gives."""
     if functions.symbolic_tangents:
         return _forward_rule(call, functions, nonzero)
-    every = tuple([is_float(t.dtype) for t in call.types] + [False] * (len(nonzero) - len(call.types)))
+    every = tuple([is_differentiable(t.dtype) for t in call.types] + [False] * (len(nonzero) - len(call.types)))
     if every == nonzero:
         return _forward_rule(call, functions, nonzero)
     # Zeros that the rule computes with would be constants in its linear part, which could not be transposed then. So the
@@ -276,7 +278,7 @@ def _forward_rule(call: Call, functions: RuleFunctions, nonzero: tuple[bool, ...
             raise TreeError(f"the {what} of {call.name} must give tangents of the structure of its result: expected "
                             f"{call.out_treedef}, got {treedef}{user_line()}")
         return [*outputs, *(_of_type(f"the tangent in the {what} of {call.name}", leaf, t.strong())
-                            for leaf, t in zip(tangents, call.out_types, strict=True) if is_float(t.dtype))]
+                            for leaf, t in zip(tangents, call.out_types, strict=True) if is_differentiable(t.dtype))]
 
     program = record(call, what, [*call.operand_types, *moving], body)
     return _separated(call, program, len(moving))
@@ -292,7 +294,7 @@ def _separated(call: Call, program: Program, tangents: int) -> Derivative:
     depends = []
     linear = iter(zip(parts.known_outputs[count:], program.outputs[count:], strict=True))
     for array_type in call.out_types:
-        if not is_float(array_type.dtype):
+        if not is_differentiable(array_type.dtype):
             depends.append(False)
             continue
         known, atom = next(linear)
@@ -377,7 +379,7 @@ class BackwardRule(Backward):
         result: list[Any] = []
         for position, leaf in zip(positions, entries, strict=True):
             wanted = call.types[position].strong()
-            if not is_float(wanted.dtype):
+            if not is_differentiable(wanted.dtype):
                 if not (leaf is None or isinstance(leaf, SymbolicZero) or getattr(leaf, "dtype", None) == float0):
                     raise NotDifferentiableError(
                         f"{what}, which is an integer, must be None or of dtype float0, got {_shown(leaf)}{user_line()}")
@@ -416,7 +418,7 @@ def backward_rule(
     program = record(call, what, call.operand_types, body)
     types = [t.strong() for t in program.output_types[count:]]
     if forward is None:
-        depends = tuple([is_float(t.dtype) for t in call.out_types])
+        depends = tuple([is_differentiable(t.dtype) for t in call.out_types])
         backward = BackwardRule(call, functions, nonzero, depends, trees[0], types, ())
         transposed = backward.program((True,) * sum(depends))
         return Derivative(program, transposed_forward(transposed, len(types)), backward, depends)

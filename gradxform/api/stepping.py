@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,8 @@ class _StepUpdates(Updates):
         return _StepUpdate(self.array, index)
 
 
-def _rebinding(operator: np.ufunc) -> Callable[[Any, Any], Any]:
-    """``x += y`` as for traced arrays: the name is bound anew, and the array stays as it is."""
-    return lambda self, other: operator(self, other)
-
-
 class SteppedArray(np.ndarray[Any, Any]):
-    """A NumPy array with ``.at``, whose augmented assignments bind anew, so that functions of traced arrays run on it."""
+    """A NumPy array with ``.at``, so that functions of traced arrays run on it."""
 
     __slots__ = ()
 
@@ -43,24 +37,21 @@ class SteppedArray(np.ndarray[Any, Any]):
     def __repr__(self) -> str:
         return repr(self.view(np.ndarray))
 
-    __iadd__ = _rebinding(np.add)
-    __isub__ = _rebinding(np.subtract)
-    __imul__ = _rebinding(np.multiply)
-    __itruediv__ = _rebinding(np.divide)
-    __ifloordiv__ = _rebinding(np.floor_divide)
-    __imod__ = _rebinding(np.remainder)
-    __ipow__ = _rebinding(np.power)
-    __imatmul__ = _rebinding(np.matmul)
-    __iand__ = _rebinding(np.bitwise_and)
-    __ior__ = _rebinding(np.bitwise_or)
-    __ixor__ = _rebinding(np.bitwise_xor)
-
 
 def steppable(value: Any) -> Any:
     """``value``; a view of it with ``.at`` if it is an array."""
     return value.view(SteppedArray) if type(value) is np.ndarray else value
 
 
+def given(value: Any) -> Any:
+    """``value`` as an argument of a function: a read-only view if it is an array, as traced arguments are read-only."""
+    if not isinstance(value, np.ndarray):
+        return value
+    view = value.view(SteppedArray)
+    view.flags.writeable = False
+    return view
+
+
 def stepping_arguments(arguments: Any) -> Any:
-    """The arguments of a function that is not compiled, arrays copied: what it writes into does not reach the caller."""
-    return tree.map_leaves(lambda x: steppable(np.array(x)) if type(x) is np.ndarray else x, arguments)
+    """The arguments of a function that is not compiled."""
+    return tree.map_leaves(lambda x: given(np.array(x)) if type(x) is np.ndarray else x, arguments)

@@ -24,7 +24,9 @@ def as_value(leaf: Any, what: str) -> Any:
     """A leaf as a tracer, Python scalar, NumPy scalar or native-endian array; ArgumentTypeError otherwise."""
     if type(leaf) is int and not -(1 << 63) <= leaf < 1 << 63:
         raise OverflowError(f"{what}: Python integer {leaf} does not fit int64{user_line()}")
-    if isinstance(leaf, Tracer) or python_scalar_dtype(leaf) is not None:
+    if isinstance(leaf, Tracer):
+        return leaf.snapshot()  # the caller may assign to the array it gave
+    if python_scalar_dtype(leaf) is not None:
         return leaf
     if isinstance(leaf, (np.ndarray, np.generic)):
         dtype = canonical(leaf.dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from gradxform.dtypes import DType, int64
 from gradxform.loopir.expression import (
@@ -28,6 +29,11 @@ from gradxform.loopir.expression import (
     symbols,
 )
 from gradxform.loopir.loops import Accumulate, Buffer, For, Let, Statement, Store, bodies, operands, with_bodies, with_operands
+
+_Value = TypeVar("_Value")
+
+#: Rows of more elements are vectorised by themselves.
+LONG_ROW = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -88,23 +94,29 @@ class Blocks:
         """The groups with an element per lane for each element of the private buffers."""
         if not private:
             return groups
-        own = {buffer: Buffer(f"{buffer.name}.{self.number()}", buffer.dtype, (*buffer.shape, extent), "local")
+        own = {buffer: Buffer(f"{buffer.name}.{self.number()}", buffer.dtype, with_lane(buffer, buffer.shape, extent), "local")
                for buffer in private}
         self.buffers += own.values()
 
         def replaced(part: Expression) -> Expression | None:
             if isinstance(part, Load) and part.buffer in own:
-                return Load(own[part.buffer], (*[substitute(i, replaced) for i in part.index], lane), part.dtype)
+                index = [substitute(i, replaced) for i in part.index]
+                return Load(own[part.buffer], with_lane(part.buffer, index, lane), part.dtype)
             return None
 
         def moved(statement: Statement) -> Statement:
             new = with_operands(statement, lambda expression: substitute(expression, replaced))
             new = with_bodies(new, [tuple(map(moved, body)) for body in bodies(new)])
             if isinstance(new, (Store, Accumulate)) and new.buffer in own:
-                return replace(new, buffer=own[new.buffer], index=(*new.index, lane))
+                return replace(new, buffer=own[new.buffer], index=with_lane(new.buffer, new.index, lane))
             return new
 
         return [[moved(statement) for statement in group] for group in groups]
+
+
+def with_lane(buffer: Buffer, values: Sequence[_Value], lane: _Value) -> tuple[_Value, ...]:
+    """Shape or index of a buffer with a place for the lane: last, so that lanes are neighbours, unless its rows are long."""
+    return (lane, *values) if buffer.shape and buffer.shape[-1] > LONG_ROW else (*values, lane)
 
 
 def loads_of(statement: Statement) -> Iterator[tuple[Buffer, tuple[Expression, ...]]]:

@@ -123,8 +123,8 @@ missing:
 def _static_text() -> str:
     """Is an object the static one or its equal: 1 yes, 0 no, -1 when comparing raised.
 
-    Floats are compared bit by bit and tuples item by item, types included: 0.0 == -0.0 and (1,) == (True,), but a
-    program specialised on one is wrong for the other.
+    Floats and complex numbers are compared bit by bit and tuples item by item, types included: 0.0 == -0.0 and
+    (1,) == (True,), but a program specialised on one is wrong for the other.
     """
     return f"""define internal i32 @gx.match.static(ptr %object, ptr %static) noinline optnone {{
   %identical = icmp eq ptr %object, %static
@@ -138,8 +138,19 @@ different:
   br i1 %same.type, label %alike, label %no
 alike:
   %is.float = icmp eq ptr %static.type, @gx.type.float
-  br i1 %is.float, label %bits, label %maybe.tuple
+  br i1 %is.float, label %bits, label %maybe.complex
+maybe.complex:
+  %is.complex = icmp eq ptr %static.type, @gx.type.complex
+  br i1 %is.complex, label %parts, label %maybe.tuple
+parts:
+  %object.imag = getelementptr i8, ptr %object, i64 {python_abi.COMPLEX_VALUE_OFFSET + 8}
+  %object.imag.bits = load i64, ptr %object.imag
+  %static.imag = getelementptr i8, ptr %static, i64 {python_abi.COMPLEX_VALUE_OFFSET + 8}
+  %static.imag.bits = load i64, ptr %static.imag
+  %same.imag = icmp eq i64 %object.imag.bits, %static.imag.bits
+  br i1 %same.imag, label %bits, label %no
 bits:
+  ; A float lies where the real part of a complex number does.
   %object.value = getelementptr i8, ptr %object, i64 {python_abi.FLOAT_VALUE_OFFSET}
   %object.bits = load i64, ptr %object.value
   %static.value = getelementptr i8, ptr %static, i64 {python_abi.FLOAT_VALUE_OFFSET}
@@ -269,6 +280,7 @@ class ArgumentEmitter:
                 writer.require(writer.equal(f"ptr {name}", writer.object("None")), MISMATCH)
             case StaticLeaf(key):
                 writer.object("type.float")
+                writer.object("type.complex")
                 writer.object("type.tuple")
                 writer.function("PyObject_RichCompareBool")
                 match_static = writer.helper("match.static", _static_text())
@@ -322,6 +334,9 @@ class ArgumentEmitter:
                 self._require_type(name, "type.float")
                 value = writer.load_field(name, python_abi.FLOAT_VALUE_OFFSET, "double")
                 return self._spilled("double", value, 8)
+            case ScalarLeaf("complex"):
+                self._require_type(name, "type.complex")
+                return writer.field(name, python_abi.COMPLEX_VALUE_OFFSET)
             case ScalarLeaf("int"):
                 self._require_type(name, "type.int")
                 overflow = writer.slot("i32", 4)

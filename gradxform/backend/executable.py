@@ -29,7 +29,7 @@ from gradxform.backend.signature import EntrySpec
 from gradxform.backend.symbols import symbol_address
 from gradxform.config import config
 from gradxform.data_class import data_class
-from gradxform.errors import IndexRangeError
+from gradxform.errors import IndexRangeError, LinAlgError
 from gradxform.ir import Program, callbacks
 
 
@@ -43,7 +43,7 @@ class Executable:
 
 
 #: What the code of a traced program depends on: its text is the input of these, and of nothing above them.
-_GENERATING = ("backend", "backend/elementary", "ir", "loopir", "passes", "primitives")
+_GENERATING = ("backend", "backend/elementary", "ir", "loopir", "loopir/scalar", "passes", "primitives")
 
 
 @cache
@@ -86,7 +86,7 @@ def compile_program(
             "sites": json.dumps(module.sites), "callbacks": json.dumps(numbers)})
         disk_cache.put(key, entry)
     sites = json.loads(str(entry.metadata["sites"]))
-    raiser = _index_raiser(sites)
+    raiser = _raiser(sites)
     addresses = entry_imports(spec, statics, captures, raiser)
     addresses.update({name: symbol_address(name) for name in json.loads(str(entry.metadata["imports"]))})
     host_calls = [HostCall(called[number]) for number in json.loads(str(entry.metadata["callbacks"]))]
@@ -100,8 +100,8 @@ def compile_program(
 
 @contextmanager
 def _preparing(symbols: Sequence[str]) -> Iterator[None]:
-    """Meanwhile another thread has those of the symbols compiled that kernels share: the pool, products of matrices."""
-    shared = [name for name in symbols if name.startswith(("gx.parallel", "gx.gemm."))]
+    """Meanwhile another thread has those of the symbols compiled, or SciPy imported, that kernels share."""
+    shared = [name for name in symbols if name.startswith(("gx.parallel", "gx.gemm.", "gx.lapack.", "gx.blas."))]
 
     def look_up() -> None:
         with suppress(Exception):  # who needs the address looks it up again, and meets the error
@@ -118,12 +118,16 @@ def _preparing(symbols: Sequence[str]) -> Iterator[None]:
             thread.join()
 
 
-def _index_raiser(sites: Sequence[Sequence[int]]) -> Callable[[int], None]:
+def _raiser(sites: Sequence[Sequence[int] | str]) -> Callable[[int], None]:
+    """What raises the error that the status of a kernel stands for."""
     def raise_error(status: int) -> None:
         site, index = status >> 48, status & ((1 << 48) - 1)
         if index >= 1 << 47:
             index -= 1 << 48
-        axis, extent = sites[site - 1]
+        found = sites[site - 1]
+        if isinstance(found, str):
+            raise LinAlgError(found)
+        axis, extent = found
         # A negative index was wrapped by adding the extent; the user wrote it without.
         index = index - extent if index < 0 else index
         raise IndexRangeError(f"index {index} is out of bounds for axis {axis} with size {extent}")

@@ -22,8 +22,9 @@ from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Nest, S
 #: Instructions from which on a body is taken apart, and of a piece; a piece may be longer for a single function's sake.
 LONG_BODY = 240
 PIECE = 120
-#: Divisions and roots occupy their unit as long as so many instructions take.
-DIVISION = 8
+#: What weighs more than one instruction: divisions and roots occupy their unit, and the rounds of threefry wait for one
+#: another, as long as so many take.
+MANY_INSTRUCTIONS = {"div": 8, "reciprocal": 8, "sqrt": 8, "threefry2x32": 105}
 #: Bytes of the vectors of a block: eight or so of the widest.
 BLOCK_BYTES = 512
 #: Nests estimated to run for fewer nanoseconds stay as they are: each loop more takes the compiler its time.
@@ -85,7 +86,7 @@ def instructions_of(statement: Statement) -> int:
             if part.operation in ELEMENTARY_OPERATIONS:
                 total += instruction_count(elementary_name(part.operation))
             else:
-                total += DIVISION if part.operation in ("div", "reciprocal", "sqrt") else 1
+                total += MANY_INSTRUCTIONS.get(part.operation, 1)
     return total
 
 

@@ -17,7 +17,7 @@ from gradxform.backend.compile import Loaded, Tier
 from gradxform.backend.gemm_text import FIELDS, Geometry, copy_text, driver_text, kernel_text, turn_text
 from gradxform.backend.threads import parallel_address
 from gradxform.dtypes import DType
-from gradxform.loopir.loops import Multiply, Statement, bodies
+from gradxform.loopir.loops import Multiply, Native, Statement, bodies
 
 #: What a slice takes of one row of the left operand, at most: a tile stays in the first-level cache.
 SLICE_BYTES = 2048
@@ -31,8 +31,10 @@ MAX_CHUNKS = 64
 PACK_CHUNKS = 16
 #: A right operand whose slice takes up to this many bytes is read in place, where it can be: it stays in the second cache.
 BYTES_IN_PLACE = 1 << 19
-#: So is any for up to this many rows: packing it would cost more than it gains.
+#: So is one that the last cache holds for up to this many rows: packing it would cost more than it gains. From memory,
+#: the short pieces of rows that a tile reads come too slowly.
 ROWS_IN_PLACE = 96
+CACHED_IN_PLACE = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ def plan(rows: int, inner: int, columns: int, batch: int, left: Strides, right: 
     depth = slice_extent(inner, dtype.itemsize)
     small_rows, row_parts, larger_rows = _parts(rows, 1, tiles.rows)
     small_columns, column_parts, larger_columns = _parts(columns, tiles.lanes, tiles.vectors)
-    small = rows <= ROWS_IN_PLACE or depth * columns * dtype.itemsize <= BYTES_IN_PLACE
+    few_rows = rows <= ROWS_IN_PLACE and inner * columns * dtype.itemsize <= CACHED_IN_PLACE
+    small = few_rows or depth * columns * dtype.itemsize <= BYTES_IN_PLACE
     lines_follow = right.across == 1 or columns == 1
     packs = not (lines_follow and small and columns % tiles.lanes == 0)
     panel = tiles.lanes * tiles.vectors
@@ -147,11 +150,13 @@ def plan_of(product: Multiply) -> Plan:
 
 
 def workspace_bytes(statements: Sequence[Statement]) -> int:
-    """How much memory the largest product among ``statements`` needs."""
+    """How much memory the largest product or native routine among ``statements`` needs."""
     most = 0
     for statement in statements:
         if isinstance(statement, Multiply):
             most = max(most, plan_of(statement).workspace * statement.result.buffer.dtype.itemsize)
+        elif isinstance(statement, Native):
+            most = max(most, statement.workspace)
         for body in bodies(statement):
             most = max(most, workspace_bytes(body))
     return most

@@ -23,7 +23,7 @@ from gradxform.backend.unroll import unroll_kernel
 from gradxform.config import config
 from gradxform.ir import Program
 from gradxform.loopir.checker import check_kernel
-from gradxform.loopir.loops import Contract, For, Kernel, Statement, While, bodies
+from gradxform.loopir.loops import Contract, For, Kernel, Native, Statement, While, bodies
 
 #: Code of more statements than this that runs for fewer nanoseconds is not worth the whole pipeline.
 LONG_STATEMENTS = 1_500
@@ -42,7 +42,7 @@ def kernel_of(program: Program) -> Kernel:
 def tier_of(kernel: Kernel) -> Tier:
     """Kernels with loops get the whole pipeline; straight-line code, and long code with little work, a short one."""
     def has_loop(statements: Sequence[Statement]) -> bool:
-        return any(isinstance(s, (Contract, For, While)) or any(map(has_loop, bodies(s))) for s in statements)
+        return any(isinstance(s, (Contract, For, Native, While)) or any(map(has_loop, bodies(s))) for s in statements)
 
     if sum(weight(n.body) for n in kernel.nests) > LONG_STATEMENTS and kernel.work < LONG_WORK:
         return Tier.STRAIGHT

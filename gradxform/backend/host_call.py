@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradxform.dtypes import SHORT_NAMES, DType
+from gradxform.dtypes import SHORT_NAMES, DType, complex_dtype
 from gradxform.ir import ArrayType, Callback
 from gradxform.ir.callback import Results
 from gradxform.loopir.loops import Call, Region
@@ -25,10 +25,17 @@ _DTYPES: dict[str, DType] = {name: dtype for dtype, name in SHORT_NAMES.items()}
 
 def signature_text(call: Call) -> str:
     """The types of operands and results, as `HostCall` reads them."""
-    def side(regions: Sequence[Region]) -> str:
-        return " ".join(str(ArrayType(region.buffer.dtype, region.shape)) for region in regions)
+    def side(regions: Sequence[Region], number: int) -> str:
+        paired = (False,) * len(regions) if call.callback.paired is None else call.callback.paired[number]
+        return " ".join(str(_type(region, flag)) for region, flag in zip(regions, paired, strict=True))
 
-    return f"{side(call.arguments)} -> {side(call.results)}"
+    return f"{side(call.arguments, 0)} -> {side(call.results, 1)}"
+
+
+def _type(region: Region, paired: bool) -> ArrayType:
+    """What lies there for Python: complex numbers where the last axis holds their parts."""
+    dtype, shape = region.buffer.dtype, region.shape
+    return ArrayType(complex_dtype(dtype), shape[:-1]) if paired else ArrayType(dtype, shape)
 
 
 @cache

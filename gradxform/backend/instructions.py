@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from gradxform.backend import scalar_functions
 from gradxform.dtypes import DType
 from gradxform.errors import CompileError
+from gradxform.ir.special_names import SPECIAL_FUNCTIONS
 
 FloatName = Literal["f64", "f32"]
 
@@ -224,7 +225,23 @@ ELEMENTARY_OPERATIONS = (
     "sigmoid", "gaussian", "erf", "erfc", "erfinv", "lgamma", "digamma",
 )
 
+#: How the declarations begin of what is called one number at a time, as ``backend/special_calls`` tells.
+SPECIAL_DECLARATION = "declare double @gx.special."
+
+
+def _special(name: str) -> Rule:
+    def rule(w: _Writer, x: Sequence[str]) -> str:
+        symbol = f"gx.special.{name}"
+        w.sink.declare(f"declare double @{symbol}({'double, ' * len(x)}i32) nounwind willreturn memory(none)")
+        wide = list(x) if w.bits == 64 else [w.line(f"fpext float {operand} to double") for operand in x]
+        found = w.line(f"call double @{symbol}({''.join(f'double {operand}, ' for operand in wide)}i32 0)")
+        return found if w.bits == 64 else w.line(f"fptrunc double {found} to float")
+
+    return rule
+
+
 _FLOAT: dict[str, Rule] = {
+    **{name: _special(name) for name in SPECIAL_FUNCTIONS},
     **{name: _elementary(elementary_name(name)) for name in ELEMENTARY_OPERATIONS},
     "add": _binary("fadd contract"),
     "sub": _binary("fsub contract"),
@@ -323,6 +340,22 @@ def _integer_power(w: _Writer, x: Sequence[str]) -> str:
     return w.call(f"gradxform.power.{'signed' if w.signed else 'unsigned'}.{w.type}", x[0], x[1])
 
 
+def _threefry2x32(w: _Writer, x: Sequence[str]) -> str:
+    for text in scalar_functions.threefry2x32():
+        w.sink.declare(text)
+    return w.call("gradxform.threefry2x32", x[0], x[1])
+
+
+def _population_count(w: _Writer, x: Sequence[str]) -> str:
+    found = w.intrinsic("ctpop", x[0])
+    return found if w.bits == 8 else w.line(f"trunc {w.type} {found} to i8")
+
+
+def _greatest_common_divisor(w: _Writer, x: Sequence[str]) -> str:
+    w.sink.declare(scalar_functions.greatest_common_divisor(w.type))
+    return w.call(f"gradxform.gcd.{w.type}", *(_integer_abs(w, [operand]) for operand in x))
+
+
 def _ordered(name: str) -> Rule:
     return lambda w, x: w.compare(("s" if w.signed else "u") + name, x[0], x[1])
 
@@ -356,6 +389,9 @@ _INTEGER: dict[str, Rule] = {
     "bitwise_not": lambda w, x: w.apply("xor", x[0], "-1"),
     "left_shift": _left_shift,
     "right_shift": _right_shift,
+    "population_count": _population_count,
+    "greatest_common_divisor": _greatest_common_divisor,
+    "threefry2x32": _threefry2x32,
 }
 
 _not: Rule = lambda w, x: w.apply("xor", x[0], "true")  # noqa: E731
@@ -418,7 +454,7 @@ def instruction(
         operation: named as in ``Apply.operation``.
         arguments: SSA names or constant texts, one per operand.
         dtypes: the dtypes of the operands.
-        result: the dtype of the result; only ``convert`` needs it.
+        result: the dtype of the result; ``convert`` and ``bitcast`` need it.
         sink: where the text goes.
 
     Raises:
@@ -427,6 +463,9 @@ def instruction(
     if operation == "convert":
         return _convert(arguments[0], dtypes[0], result, sink)
     writer = _Writer(dtypes[-1], sink)
+    if operation == "bitcast":
+        found = type_name(result)
+        return arguments[0] if found == writer.type else writer.line(f"bitcast {writer.type} {arguments[0]} to {found}")
     if operation == "select":
         return writer.select(arguments[0], arguments[1], arguments[2])
     if operation == "clamp":
@@ -439,6 +478,7 @@ def instruction(
 
 
 _COSTS = {
+    **dict.fromkeys(SPECIAL_FUNCTIONS, 100.0),
     **dict.fromkeys(("div", "reciprocal", "sqrt"), 1.0),
     **dict.fromkeys(("exp", "exp2", "gaussian", "sigmoid", "rsqrt"), 1.5),
     **dict.fromkeys(("expm1", "log", "log2", "log10", "sin", "cos", "tanh", "erf"), 2.0),
@@ -449,10 +489,12 @@ _COSTS = {
     "zeta": 400.0,
 }
 
+_INTEGER_COSTS = {"floor_divide": 2.0, "remainder": 2.0, "pow": 2.0, "greatest_common_divisor": 20.0, "threefry2x32": 1.5}
+
 
 def cost(operation: str, dtype: DType) -> float:
     """A rough estimate in nanoseconds of one operation in a loop, to weigh the work of a kernel."""
     found = _COSTS.get(operation, 0.25)
     if dtype.kind == "f":
         return found if dtype.itemsize == 8 else found / 2
-    return 2.0 if operation in ("floor_divide", "remainder", "pow") else 0.25
+    return _INTEGER_COSTS.get(operation, 0.25)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
+from gradxform.backend.blocks import with_lane
 from gradxform.backend.contract_text import orientation
 from gradxform.dtypes import DType, int64, is_float
 from gradxform.loopir.expression import (
@@ -298,7 +299,7 @@ def products_in(loops: Sequence[For]) -> set[Statement]:
         return found
 
     def per_lane(buffer: Buffer) -> Buffer:
-        return stand_in(buffer, buffer.dtype, (*buffer.shape, max(outer.symbol.extent, 1)))
+        return stand_in(buffer, buffer.dtype, with_lane(buffer, buffer.shape, max(outer.symbol.extent, 1)))
 
     def spread(part: Expression) -> Expression | None:
         if isinstance(part, Symbol) and part in bound and part.dtype.kind == "f":
@@ -306,14 +307,15 @@ def products_in(loops: Sequence[For]) -> set[Statement]:
             index = (*around[1:], around[0])
             return Load(stand_in(part, part.dtype, tuple([max(s.extent, 1) for s in index])), index, part.dtype)
         if isinstance(part, Load) and part.buffer in own:
-            return Load(per_lane(part.buffer), (*[substitute(i, spread) for i in part.index], outer.symbol), part.dtype)
+            index = [substitute(i, spread) for i in part.index]
+            return Load(per_lane(part.buffer), with_lane(part.buffer, index, outer.symbol), part.dtype)
         return None
 
     def moved(statement: Statement) -> Statement:
         new = with_operands(statement, lambda expression: substitute(expression, spread))
         new = with_bodies(new, [tuple(map(moved, body)) for body in bodies(new)])
         if isinstance(new, Accumulate) and new.buffer in own:
-            return replace(new, buffer=per_lane(new.buffer), index=(*new.index, outer.symbol))
+            return replace(new, buffer=per_lane(new.buffer), index=with_lane(new.buffer, new.index, outer.symbol))
         return new
 
     found: set[Statement] = set()

@@ -14,6 +14,7 @@ from gradxform.loopir.loops import (
     For,
     Let,
     Multiply,
+    Native,
     Nest,
     Reserve,
     Statement,
@@ -63,9 +64,11 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
                 found[matrix.buffer] = None
             if isinstance(statement, Multiply):
                 found[WORKSPACE] = None
-        elif isinstance(statement, Call):
+        elif isinstance(statement, (Call, Native)):
             for region in (*statement.arguments, *statement.results):
                 found[region.buffer] = None
+            if isinstance(statement, Native) and statement.workspace:
+                found[WORKSPACE] = None
         for inner in bodies(statement):
             found.update(touched(inner))
     return found

@@ -19,10 +19,11 @@ class Module:
     imports: dict[str, None] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
     vectors: dict[str, None] = field(default_factory=dict)
-    sites: list[tuple[int, int]] = field(default_factory=list)
+    sites: list[tuple[int, int] | str] = field(default_factory=list)  # axis and extent of an index, or a failure's message
     metadata: dict[str, str] = field(default_factory=dict)
     callbacks: dict[Callback, int] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    routines: dict[str, str] = field(default_factory=dict)
     loops: int = 0
 
     def text(self) -> str:
@@ -42,6 +43,12 @@ class Module:
     def callback(self, called: Callback) -> int:
         """The number under which the module calls a Python function: its object is imported as ``gx.callback.NUMBER``."""
         return self.callbacks.setdefault(called, len(self.callbacks))
+
+    def failure(self, message: str) -> int:
+        """The number of the site that stands for a failure."""
+        if message not in self.sites:
+            self.sites.append(message)
+        return self.sites.index(message) + 1
 
     def text_constant(self, text: str) -> str:
         """The name of a constant string."""

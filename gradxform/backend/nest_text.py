@@ -14,9 +14,17 @@ from gradxform.backend.careful import thunk
 from gradxform.backend.contract_text import write_contract
 from gradxform.backend.elementary import Request, roster, symbol
 from gradxform.backend.host_call import signature_text
-from gradxform.backend.instructions import ELEMENTARY_OPERATIONS, constant_text, instruction, memory_type, type_name
+from gradxform.backend.instructions import (
+    ELEMENTARY_OPERATIONS,
+    SPECIAL_DECLARATION,
+    constant_text,
+    instruction,
+    memory_type,
+    type_name,
+)
 from gradxform.backend.liveness import free_symbols, touched
 from gradxform.backend.module import Module
+from gradxform.backend.native import write_native
 from gradxform.backend.stream_text import streamable, targets, write_streamed
 from gradxform.dtypes import DType, bool_
 from gradxform.loopir.expression import INDEX_CHECKS, Apply, Constant, Expression, Index, Load, Symbol, known, parts
@@ -31,6 +39,7 @@ from gradxform.loopir.loops import (
     Let,
     Matrix,
     Multiply,
+    Native,
     Nest,
     Part,
     Region,
@@ -187,6 +196,8 @@ class NestWriter:
 
     def declare(self, line: str) -> None:
         self.module.declarations[line] = None
+        if line.startswith(SPECIAL_DECLARATION):
+            self.module.imports[line.split("@", 1)[1].split("(", 1)[0]] = None
 
     def elementary(self, name: str, dtype: Literal["f64", "f32"]) -> str:
         """The symbol of the form of an elementary function that suits the place of the call."""
@@ -423,6 +434,8 @@ class NestWriter:
                 self.reserve(statement)
             elif isinstance(statement, Call):
                 self.call_python(statement)
+            elif isinstance(statement, Native):
+                write_native(self, statement)
             elif isinstance(statement, Contract):
                 write_contract(self, statement)
             else:
@@ -545,6 +558,10 @@ class NestWriter:
         self.abort_unless_zero(self.temporary("call i32 @gx.poll()"), go_on)
         self.start_block(go_on)
 
+    def take_note(self) -> None:
+        """Add the function that notes an error in the status."""
+        self.take(NOTE_INDEX)
+
     def take(self, text: str) -> None:
         """Add a helper function to the module, with what it declares and imports."""
         for line in text.splitlines():
@@ -665,7 +682,7 @@ class NestWriter:
         """The nest as one function; after it, `guarded` says whether its result can be true."""
         self.local_buffers()
         self.statements(self.nest.body)
-        written, handed_out = self.stores(self.nest.body), self.seen_by_python(self.nest.body)
+        written, handed_out = self.stores(self.nest.body), self.seen_by_functions(self.nest.body)
         parameters = [
             f"ptr noalias {'readonly ' if b not in written else ''}{'' if b in handed_out else 'captures(none) '}"
             f"{self.pointers[b]}" for b in self.buffers
@@ -730,14 +747,16 @@ class NestWriter:
         return found
 
 
-    def seen_by_python(self, statements: Sequence[Statement]) -> set[Buffer]:
+    def seen_by_functions(self, statements: Sequence[Statement]) -> set[Buffer]:
         """Buffers whose addresses are given to functions that LLVM does not see."""
         found: set[Buffer] = set()
         for statement in statements:
-            if isinstance(statement, Call):
+            if isinstance(statement, (Call, Native)):
                 found.update(region.buffer for region in (*statement.arguments, *statement.results))
+            if isinstance(statement, Native) and statement.workspace:
+                found.add(WORKSPACE)
             for body in bodies(statement):
-                found |= self.seen_by_python(body)
+                found |= self.seen_by_functions(body)
         return found
 
 

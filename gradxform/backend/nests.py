@@ -17,7 +17,7 @@ import numpy as np
 
 from gradxform.backend.gemm import workspace_bytes
 from gradxform.backend.liveness import lay_out, touched
-from gradxform.backend.nodes import Choice, Loop, Node, NodeGraph, Product, PythonCall, Side
+from gradxform.backend.nodes import Choice, Loop, NativeCall, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.recompute import fixed_memory, prices
 from gradxform.backend.schedule import Group, Partition
 from gradxform.backend.widen import widen_sums
@@ -49,6 +49,7 @@ from gradxform.loopir.loops import (
     Let,
     Matrix,
     Multiply,
+    Native,
     Nest,
     Region,
     Reserve,
@@ -149,6 +150,13 @@ def _private_chunks(group: Group, work: float) -> int:
     found = min(MAX_CHUNKS, int(work / (16 * PRIVATE_ELEMENT * max(elements, 1))), PARTIAL_BYTES // max(size, 1))
     # A power of two is shared evenly by most numbers of threads.
     return 1 << (found.bit_length() - 1) if found > 1 and (group.extent or 0) > 1 else 0
+
+
+def _routine_chunks(call: NativeCall) -> int:
+    """Into how many chunks a batch is cut; what uses several threads by itself runs one after the other."""
+    if call.routine.threads or call.work < config.parallel_threshold:
+        return 1
+    return max(1, min(MAX_CHUNKS, prod(call.batch), int(call.work / CHUNK_WORK)))
 
 
 def _loops_over(symbols: Sequence[Symbol], statements: list[Statement]) -> list[Statement]:
@@ -289,7 +297,7 @@ class Nests:
             elif node.choice is not None:
                 statements += self.choose(node, node.choice, depth)
             elif node.call is not None:
-                statements += self.call_python(node.call)
+                statements += self.call(node.call)
             else:
                 statements += self.compute(node)
         return statements
@@ -428,8 +436,8 @@ class Nests:
         return Multiply(result, matrix(product.left), matrix(product.right), product.batch, product.rows,
                         product.inner, product.columns)
 
-    def call_python(self, call: PythonCall) -> list[Statement]:
-        """A call into Python; numbers among its operands are stored for it."""
+    def call(self, call: PythonCall | NativeCall) -> list[Statement]:
+        """A call into Python or of native code; numbers among its operands are stored for it."""
         statements: list[Statement] = []
         arguments: list[Region] = []
         for operand in call.operands:
@@ -439,7 +447,10 @@ class Nests:
                 buffer = self.new_buffer("number", operand.dtype, (), 1)
                 statements.append(Store(buffer, (), self.place(operand)))
                 arguments.append(Region(buffer, ZERO, ()))
-        return [*statements, Call(call.callback, tuple(arguments), tuple(map(self.region, call.results)))]
+        results = tuple(map(self.region, call.results))
+        if isinstance(call, PythonCall):
+            return [*statements, Call(call.callback, tuple(arguments), results)]
+        return [*statements, Native(call.routine, call.batch, _routine_chunks(call), tuple(arguments), results)]
 
     def region(self, var: Var) -> Region:
         """Where a stored value lies as a whole."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from gradxform.backend import loop_lowering
 from gradxform.backend.joins import split_joins
-from gradxform.backend.nodes import SMALL_ELEMENTS, Node, NodeGraph, Product, PythonCall, Side
+from gradxform.backend.nodes import SMALL_ELEMENTS, NativeCall, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.range_updates import Place, affine_places, point_of
 from gradxform.backend.read_once import merge_read_once
 from gradxform.core import Builder
@@ -58,6 +58,7 @@ from gradxform.loopir.lowering import (
     Cumulative,
     Expands,
     Map,
+    Native,
     Reduction,
     Repeat,
     Scatter,
@@ -72,6 +73,8 @@ PRODUCT_THRESHOLD = 16 * 16 * 16
 NARROW = 16
 NARROW_SIZE = 4096
 LONG = 512
+#: So is a sum of so many products for each element of a small result: one pass over both operands, packing neither.
+LONG_SUM = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +150,11 @@ class Lowering:
         params = dict(equation.params)
         if not operation.multiple:
             (var,) = equation.outputs
-            self.place(var, operation.lower(operands, var.type, **params), operands, equation)
+            lowered = operation.lower(operands, var.type, **params)
+            if isinstance(lowered, Native):
+                self.place_call(lowered, operands, equation.outputs)
+            else:
+                self.place(var, lowered, operands, equation)
             return
         lowered = operation.lower(operands, tuple([var.type for var in equation.outputs]), **params)
         if isinstance(lowered, Repeat):
@@ -156,7 +163,7 @@ class Lowering:
             loop_lowering.place_while(self, lowered, operands, equation.outputs)
         elif isinstance(lowered, Branch):
             loop_lowering.place_branch(self, lowered, operands, equation.outputs)
-        elif isinstance(lowered, Call):
+        elif isinstance(lowered, (Call, Native)):
             self.place_call(lowered, operands, equation.outputs)
         else:
             for var, one in zip(equation.outputs, lowered, strict=True):
@@ -361,9 +368,14 @@ class Lowering:
             s = scatter x ... ; u = x[i]   ->   u = x[i] ; s = scatter x ...
         """
         needed = set(needed)
+        readers: dict[Var, list[Node]] = {}
+        for node in self.nodes:
+            for var in node.inputs:
+                readers.setdefault(var, []).append(node)
         for node in [node for node in self.nodes if node.bases]:
             bases = {base for _, base in node.bases}
-            if not bases & needed:
+            # In a chain of updates each value is read by the next one only: there is nothing to move.
+            if not bases & needed and any(reader is not node for base in bases for reader in readers.get(base, ())):
                 self.read_before(node, bases)
 
     def read_before(self, node: Node, memory: set[Var]) -> bool:
@@ -396,8 +408,8 @@ class Lowering:
         self.add(Node(copy, "map", axes, read(axes)))
         return copy
 
-    def place_call(self, lowered: Call, operands: Sequence[Reader], results: Sequence[Var]) -> None:
-        """A call into Python: its operands of rank 1 or more lie in memory as wholes."""
+    def place_call(self, lowered: Call | Native, operands: Sequence[Reader], results: Sequence[Var]) -> None:
+        """A call into Python, or of native code: its operands of rank 1 or more lie in memory as wholes."""
         given: list[Var | Expression] = []
         for operand in operands:
             if not operand.type.shape:
@@ -412,8 +424,12 @@ class Lowering:
         for x in given:
             reads += [Load(x, (ZERO,) * x.type.rank, x.type.dtype)] if isinstance(x, Var) else loads(x)
         var = results[0] if results else Var(ArrayType(bool_, ()))
-        call = PythonCall(lowered.callback, given, tuple(results))
-        node = Node(var, "call", (), ZERO, call=call, results=tuple(results), effect=lowered.effect)
+        call: PythonCall | NativeCall
+        if isinstance(lowered, Native):
+            call, effect = NativeCall(lowered.routine, lowered.batch, given, tuple(results)), lowered.effect
+        else:
+            call, effect = PythonCall(lowered.callback, given, tuple(results)), lowered.effect
+        node = Node(var, "call", (), ZERO, call=call, results=tuple(results), effect=effect)
         node.reads = reads
         self.add(node)
 
@@ -441,7 +457,8 @@ class Lowering:
         inner = prod(ls[a] for a in c.lhs_contracting)
         big = rows * columns * inner >= PRODUCT_THRESHOLD and min(rows, columns) >= 4 and inner >= 4
         least, middle, most = sorted((rows, columns, inner))
-        narrow = batch == 1 and least <= NARROW and least * middle <= NARROW_SIZE and most >= LONG
+        narrow = batch == 1 and least * middle <= NARROW_SIZE and (
+            most >= LONG if least <= NARROW else inner == most >= LONG_SUM)
         big = big and not (narrow and all(self.is_plain_matrix(operand) for operand in operands))
         if big and is_float(var.type.dtype):
             left_side = self.side(left, c.lhs_batch, left_free, c.lhs_contracting)
@@ -501,9 +518,12 @@ class Lowering:
         return self.packed(operand, batch, rows, columns)
 
     def packed(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Side:
-        """A contiguous copy of an operand of a product."""
+        """A contiguous copy of an operand of a product, rows or columns innermost: those that are so where it is read from."""
         shape = operand.type.shape
-        order = [*batch, *rows, *columns]
+        whole = self.axes_for(shape)
+        near = nearest_axis(operand(whole), whole)
+        upright = near in rows
+        order = [*batch, *columns, *rows] if upright else [*batch, *rows, *columns]
         copy = Var(ArrayType(operand.type.dtype, tuple(shape[a] for a in order)))
         axes = self.axes_for(copy.type.shape)
         source: list[Expression] = [ZERO] * len(shape)
@@ -511,7 +531,18 @@ class Lowering:
             source[a] = axes[position]
         self.add(Node(copy, "map", axes, operand(tuple(source))))
         inner, outer = prod(shape[a] for a in columns), prod(shape[a] for a in rows)
-        return Side(copy, ZERO, inner * outer, inner, 1)
+        return Side(copy, ZERO, inner * outer, 1, outer) if upright else Side(copy, ZERO, inner * outer, inner, 1)
+
+
+def nearest_axis(expression: Expression, axes: Sequence[Expression]) -> int:
+    """Which of ``axes`` has neighbours next to each other in most of what ``expression`` reads; -1 for none."""
+    votes: dict[int, int] = {}
+    for load in loads(expression):
+        last = load.index[-1] if load.index else ZERO
+        for position, a in enumerate(axes):
+            if isinstance(a, Symbol) and a in symbols(last):
+                votes[position] = votes.get(position, 0) + 1
+    return max(votes, key=lambda position: votes[position], default=-1)
 
 
 def _affine(load: Load, axes: Sequence[Expression]) -> tuple[Expression, dict[int, int]] | None:

@@ -9,6 +9,7 @@ from math import prod
 from gradxform.backend.instructions import cost
 from gradxform.ir import Callback, Var
 from gradxform.loopir.expression import INDEX_CHECKS, ZERO, Apply, Expression, Index, Load, Symbol, loads, substitute
+from gradxform.loopir.routine import Routine
 
 #: Values that loops carry, and that branches give, are computed in memory of their own up to this many elements.
 SMALL_ELEMENTS = 32
@@ -112,6 +113,20 @@ class PythonCall:
 
 
 @dataclass(slots=True, eq=False)
+class NativeCall:
+    """Runs ``routine`` per element of ``batch``; operands and results as those of a call into Python."""
+
+    routine: Routine
+    batch: tuple[int, ...]
+    operands: list[Var | Expression]
+    results: tuple[Var, ...]
+
+    @property
+    def work(self) -> float:
+        return prod(self.batch) * self.routine.work
+
+
+@dataclass(slots=True, eq=False)
 class Node:
     """``kind`` is map, reduction, cumulative, scatter, product, loop, choice or call.
 
@@ -136,7 +151,7 @@ class Node:
     product: Product | None = None
     loop: Loop | None = None
     choice: Choice | None = None
-    call: PythonCall | None = None
+    call: PythonCall | NativeCall | None = None
     effect: bool = False
     results: tuple[Var, ...] = ()
     after: list[Var] = field(default_factory=list)
@@ -218,7 +233,7 @@ class Node:
             body = sum(node.work for node in (*self.loop.head, *self.loop.body))
             return self.loop.iterations * (2.0 + body)
         if self.call is not None:
-            return CALL_WORK
+            return self.call.work if isinstance(self.call, NativeCall) else CALL_WORK
         if self.choice is not None:
             return 2.0 + max(sum(node.work for node in arm.body) for arm in self.choice.arms)
         return self.cost * prod(a.extent for a in self.loop_axes)

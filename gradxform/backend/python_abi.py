@@ -21,6 +21,7 @@ SIZE_OFFSET = 16  # ob_size of tuples and lists, ma_used of dicts
 TUPLE_ITEMS_OFFSET = 24
 LIST_ITEMS_OFFSET = 24  # of the pointer to the items
 FLOAT_VALUE_OFFSET = 16
+COMPLEX_VALUE_OFFSET = 16  # two doubles
 
 ARGUMENTS_OFFSET_FLAG = 1 << 63
 
@@ -61,6 +62,7 @@ OBJECTS: dict[str, object] = {
     "type.bool": bool,
     "type.int": int,
     "type.float": float,
+    "type.complex": complex,
     "type.tuple": tuple,
     "type.list": list,
     "type.dict": dict,
@@ -115,6 +117,9 @@ def verify_python_layout() -> None:
     number = -1.2345e67
     value = ctypes.c_double.from_address(id(number) + FLOAT_VALUE_OFFSET).value
     require_layout(value == number, "float has another layout")
+    point = complex(number, 0.75)
+    parts = (ctypes.c_double * 2).from_address(id(point) + COMPLEX_VALUE_OFFSET)
+    require_layout((parts[0], parts[1]) == (point.real, point.imag), "complex has another layout")
     pair = (item, other)
     require_layout(
         read_integer(id(pair) + SIZE_OFFSET) == 2

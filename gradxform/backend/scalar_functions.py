@@ -5,6 +5,7 @@ They are module-level definitions with internal linkage; LLVM inlines what pays.
 
 from __future__ import annotations
 
+import functools
 import struct
 
 # Each round subtracts a whole multiple of s = |y| * 2**(51 k), with quotient below 2**52: that difference is a
@@ -84,6 +85,27 @@ def power(type_name: str, signed: bool) -> str:
     """Integer power by repeated squaring, modulo the range of ``type_name``; exponents below 1 give 1."""
     kind, predicate = ("signed", "sgt") if signed else ("unsigned", "ugt")
     return _POWER.replace("TYPE", type_name).replace("SIGNED", kind).replace("PREDICATE", predicate)
+
+
+_GREATEST_COMMON_DIVISOR = """define internal TYPE @gradxform.gcd.TYPE(TYPE %x, TYPE %y) {
+entry:
+  br label %head
+head:
+  %a = phi TYPE [ %x, %entry ], [ %b, %body ]
+  %b = phi TYPE [ %y, %entry ], [ %rest, %body ]
+  %more = icmp ne TYPE %b, 0
+  br i1 %more, label %body, label %done
+body:
+  %rest = urem TYPE %a, %b
+  br label %head
+done:
+  ret TYPE %a
+}"""
+
+
+def greatest_common_divisor(type_name: str) -> str:
+    """The greatest common divisor of two magnitudes by Euclid's algorithm."""
+    return _GREATEST_COMMON_DIVISOR.replace("TYPE", type_name)
 
 
 def _hexadecimal(value: float) -> str:
@@ -204,3 +226,40 @@ regular:
 
 #: Hurwitz's zeta(s, x) for whole s >= 2: ``gradxform.zeta``.
 ZETA: tuple[str, ...] = ("declare double @llvm.floor.f64(double)", _NEGATIVE_POWER, _ZETA_POSITIVE, _ZETA)
+
+
+# ------------------------------------------------------------------------------------------------------ random bits
+
+#: How far each round of a group of four rotates, of odd groups and of even ones.
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+@functools.cache
+def threefry2x32() -> tuple[str, str]:
+    """Threefry-2x32 with twenty rounds (Salmon et al., SC'11): ``gradxform.threefry2x32`` of key and counter.
+
+    Words of 32 bits are packed in pairs, the first one in the upper half. Inlined, a loop around it has no packing left:
+    its vectors hold words.
+    """
+    lines = []
+    for name in ("key", "counter"):
+        lines += [f"%{name}.upper = lshr i64 %{name}, 32", f"%{name}.0 = trunc i64 %{name}.upper to i32",
+                  f"%{name}.1 = trunc i64 %{name} to i32"]
+    # 0x1BD11BDA
+    lines += ["%parity = xor i32 %key.0, %key.1", "%key.2 = xor i32 %parity, 466688986",
+              "%x0 = add i32 %counter.0, %key.0", "%y0 = add i32 %counter.1, %key.1"]
+    x, y = "%x0", "%y0"
+    for group in range(1, 6):
+        for number, left in enumerate(_ROTATIONS[(group - 1) % 2]):
+            at = f"{group}.{number}"
+            lines += [f"%x{at} = add i32 {x}, {y}", f"%turned{at} = call i32 @llvm.fshl.i32(i32 {y}, i32 {y}, i32 {left})",
+                      f"%y{at} = xor i32 %x{at}, %turned{at}"]
+            x, y = f"%x{at}", f"%y{at}"
+        lines += [f"%x{group} = add i32 {x}, %key.{group % 3}", f"%with{group} = add i32 %key.{(group + 1) % 3}, {group}",
+                  f"%y{group} = add i32 {y}, %with{group}"]
+        x, y = f"%x{group}", f"%y{group}"
+    lines += [f"%wide.0 = zext i32 {x} to i64", f"%wide.1 = zext i32 {y} to i64", "%raised = shl i64 %wide.0, 32",
+              "%result = or i64 %raised, %wide.1", "ret i64 %result"]
+    body = "\n".join([f"  {line}" for line in lines])
+    return ("declare i32 @llvm.fshl.i32(i32, i32, i32)",
+            f"define internal i64 @gradxform.threefry2x32(i64 %key, i64 %counter) alwaysinline nounwind {{\n{body}\n}}")

@@ -50,11 +50,13 @@ def _interned(key: Hashable) -> Hashable:
 def static_identity(value: Hashable) -> Hashable:
     """A key that two static objects share just when a `StaticLeaf` for one takes the other.
 
-    They must be of the same type and equal; floats have the same bits, so that 0.0 and -0.0 are two values and a NaN is
-    one, and tuples have items of which the same holds, so that (1,) is not (True,).
+    They must be of the same type and equal; floats and complex numbers have the same bits, so that 0.0 and -0.0 are two
+    values and a NaN is one, and tuples have items of which the same holds, so that (1,) is not (True,).
     """
     if type(value) is float:
         return float, struct.pack("=d", value)
+    if type(value) is complex:
+        return complex, struct.pack("=2d", value.real, value.imag)
     if type(value) is tuple:
         return tuple, tuple(map(static_identity, value))
     return type(value), value
@@ -74,13 +76,16 @@ class ArrayLeaf:
 
 @data_class(frozen=True, slots=True)
 class ScalarLeaf:
-    """Exactly a Python bool, int (within int64) or float; the kernel gets a pointer to an i8, i64 or double."""
+    """Exactly a Python bool, int (within int64), float or complex.
 
-    kind: Literal["bool", "int", "float"]
+    The kernel gets a pointer to an i8, i64 or double, or to two doubles.
+    """
+
+    kind: Literal["bool", "int", "float", "complex"]
 
     def __post_init__(self) -> None:
-        if self.kind not in ("bool", "int", "float"):
-            raise ArgumentError(f"a scalar leaf is a bool, int or float, not {self.kind!r}")
+        if self.kind not in ("bool", "int", "float", "complex"):
+            raise ArgumentError(f"a scalar leaf is a bool, int, float or complex, not {self.kind!r}")
 
 
 @data_class(frozen=True, slots=True)

@@ -17,9 +17,9 @@ SHOWN_ELEMENTS = 12
 
 
 def has_nan(value: Any) -> bool:
-    """Whether an array or number is of a float dtype and has a NaN in it."""
+    """Whether an array or number is of a float or complex dtype and has a NaN in it."""
     array = np.asarray(value)
-    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+    return array.dtype.kind in "fc" and bool(np.isnan(array).any())
 
 
 def value_text(value: Any) -> str:

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from gradxform.config import config
+from gradxform.core import direct
 from gradxform.core.nans import check_nans
 from gradxform.core.primitive import Primitive
 from gradxform.core.source import user_line, user_source
+from gradxform.core.steady import SteadyArrays
 from gradxform.dtypes import canonical, python_scalar_dtype
 from gradxform.errors import ArgumentTypeError, ConcretizationError, GradxformError, LeakedTracerError
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Source, Var
@@ -47,6 +49,10 @@ class Tracer:
     def type(self) -> ArrayType:
         return self.atom.type
 
+    def snapshot(self) -> Any:
+        """What this tracer stands for now: itself, unless its class lets users assign to it."""
+        return self
+
 
 class Builder:
     """Records equations between ``with builder:`` and the end of that block."""
@@ -64,6 +70,7 @@ class Builder:
         "purpose",
         "source",
         "state",
+        "steady",
         "tracer_class",
     )
 
@@ -83,18 +90,25 @@ class Builder:
         self.state = "new"
         # While a transform replays equations, new ones inherit the source of the replayed one.
         self.source: Source | None = None
+        self.steady = SteadyArrays()
         self._capture_vars: dict[int, Var] = {}
         self._defining: dict[Var, Equation] = {}
         self._scanned = 0
 
     def __enter__(self) -> Builder:
         self.parent = _state.builder
+        if self.parent is None:
+            direct.hold()
+        else:
+            self.steady = self.parent.steady
         _state.builder = self
         self.state = "open"
         return self
 
     def __exit__(self, *_: object) -> None:
         _state.builder = self.parent
+        if self.parent is None:
+            direct.release()
         self.state = "closed"
 
     def add_input(self, array_type: ArrayType, known: Any = None) -> Tracer:
@@ -108,6 +122,7 @@ class Builder:
     def finish(self, outputs: Sequence[Any], name: str = "") -> tuple[Program, list[Any]]:
         """The program of these outputs, and the captured values that its last inputs stand for."""
         atoms = tuple(self.atom(value) for value in outputs)
+        self.steady.check()
         inputs = (*self.inputs, *self._capture_vars.values())
         return Program(inputs, tuple(self.equations), atoms, name), list(self.captures)
 
@@ -127,6 +142,8 @@ class Builder:
         if isinstance(value, np.ndarray):
             if value.ndim == 0:
                 return Literal(value[()], ArrayType(canonical(value.dtype), ()))
+            if value.flags.writeable:
+                value = self.steady.as_it_is(value)
             return self._capture(value, ArrayType(canonical(value.dtype), value.shape))
         raise ArgumentTypeError(f"expected an array or a number, got {value!r} of type {type(value).__name__}{user_line()}")
 
@@ -142,6 +159,8 @@ class Builder:
         key = id(value.atom) if isinstance(value, Tracer) else id(value)
         var = self._capture_vars.get(key)
         if var is None:
+            if isinstance(value, Tracer):
+                value = value.snapshot()
             var = self._capture_vars[key] = Var(array_type)
             self.captures.append(value)  # keeps the value alive, so that its id stays its own
             self.known[var] = value
@@ -181,6 +200,10 @@ class Builder:
             stack.pop()
         return self.known[atom]
 
+    def given(self, atom: Atom) -> bool:
+        """Whether ``atom`` is an input or what a captured value became: not made by an equation of this builder."""
+        return any(var is atom for var in (*self.inputs, *self._capture_vars.values()))
+
     def _has_value(self, var: Var) -> bool:
         value = self.known.get(var)
         return value is not None and not isinstance(value, Tracer)
@@ -199,6 +222,16 @@ def outside() -> Iterator[None]:
         yield
     finally:
         _state.builder = builder
+
+
+@contextmanager
+def recording(builder: Builder) -> Iterator[None]:
+    """Within this block ``builder``, which is open, records: also if a builder inside it is open too."""
+    innermost, _state.builder = _state.builder, builder
+    try:
+        yield
+    finally:
+        _state.builder = innermost
 
 
 def leaked(tracer: Tracer) -> LeakedTracerError:

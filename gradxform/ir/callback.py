@@ -17,7 +17,7 @@ from gradxform.ir.memo import kept
 from gradxform.ir.program import Equation, Program, programs_in
 
 #: Operations that are run for what they do, and not only for their results.
-EFFECTS = frozenset(("io_callback",))
+EFFECTS = frozenset(("io_callback", "fail_when"))
 
 #: dtype and shape of each result.
 Results = tuple[tuple[DType, tuple[int, ...]], ...]
@@ -34,6 +34,8 @@ class Callback:
     name: str
     call: Callable[[Sequence[Any], Results], list[Any]]
     identity: Hashable
+    #: Which operands and results are complex numbers, given as real arrays of shape S + (2,).
+    paired: tuple[tuple[bool, ...], tuple[bool, ...]] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Callback) and self.identity == other.identity

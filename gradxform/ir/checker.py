@@ -64,7 +64,7 @@ def _check_atom(atom: Atom, defined: dict[Var, None], where: str) -> None:
 def _is_param(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_param, value))
-    return value is None or isinstance(value, (bool, int, float, str, np.dtype, Program, Callback, Opaque))
+    return value is None or isinstance(value, (bool, int, float, complex, str, np.dtype, Program, Callback, Opaque))
 
 
 def _error(equation: Equation, where: str, message: str) -> CheckError:

@@ -54,11 +54,15 @@ def type_text(array_type: ArrayType) -> str:
     return str(array_type)
 
 
+#: The dtypes of Python's own scalars, whose literals need no mark.
+_UNMARKED = frozenset(map(np.dtype, (bool, int, float, complex)))
+
+
 def literal_text(literal: Literal) -> str:
     """A literal as text; dtypes other than those of Python scalars are appended, ``1.0:f32``."""
     text = repr(literal.value.item() if hasattr(literal.value, "item") else literal.value)
     dtype = literal.type.dtype
-    if (dtype.itemsize == 8 and dtype.kind in "if") or dtype.kind == "b":
+    if dtype in _UNMARKED:
         return text
     return f"{text}:{SHORT_NAMES[dtype]}"
 

@@ -5,8 +5,18 @@ around them, and are differentiated, in both modes, and batched as such. `cond` 
 """
 
 from gradxform.api import stop_gradient
+from gradxform.lax import linalg
 from gradxform.lax.associative import associative_scan, reduce
 from gradxform.lax.branches import cond, select, select_n, switch
+from gradxform.lax.convolution import (
+    ConvDimensionNumbers,
+    conv,
+    conv_dimension_numbers,
+    conv_general_dilated,
+    conv_transpose,
+    conv_with_general_padding,
+    reduce_window,
+)
 from gradxform.lax.implicit import custom_linear_solve, custom_root, fixed_point
 from gradxform.lax.loops import fori_loop, map, while_loop
 from gradxform.lax.operations import (
@@ -32,7 +42,9 @@ from gradxform.lax.operations import (
     ceil,
     clamp,
     collapse,
+    complex,
     concatenate,
+    conj,
     convert_element_type,
     cos,
     cosh,
@@ -57,6 +69,7 @@ from gradxform.lax.operations import (
     full_like,
     ge,
     gt,
+    imag,
     index_in_dim,
     integer_pow,
     iota,
@@ -75,6 +88,7 @@ from gradxform.lax.operations import (
     pad,
     polygamma,
     pow,
+    real,
     reciprocal,
     reduce_and,
     reduce_max,
@@ -117,18 +131,22 @@ from gradxform.lax.slicing import (
     scatter_min,
     scatter_mul,
 )
+from gradxform.lax.sorting import sort, top_k
 
 __all__ = [
-    "abs", "acos", "acosh", "add", "argmax", "argmin", "asin", "asinh", "associative_scan", "atan", "atan2", "atanh",
-    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast", "broadcast_in_dim", "broadcasted_iota", "cbrt",
-    "ceil", "clamp", "collapse", "concatenate", "cond", "convert_element_type", "cos", "cosh", "cummax", "cummin",
-    "cumprod", "cumsum", "custom_linear_solve", "custom_root", "digamma", "div", "dot", "dot_general",
-    "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim", "dynamic_update_index_in_dim", "dynamic_update_slice",
-    "dynamic_update_slice_in_dim", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expand_dims", "expm1", "fixed_point",
-    "floor", "fori_loop", "full", "full_like", "gather", "ge", "gt", "index_in_dim", "integer_pow", "iota", "is_finite",
-    "le", "lgamma", "log", "log1p", "logistic", "lt", "map", "max", "min", "mul", "ne", "neg", "pad", "polygamma", "pow",
-    "reciprocal", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "rem",
-    "reshape", "rev", "round", "rsqrt", "scan", "scatter", "scatter_add", "scatter_max", "scatter_min", "scatter_mul",
-    "select", "select_n", "shift_left", "shift_right_arithmetic", "sign", "sin", "sinh", "slice", "slice_in_dim", "sqrt",
-    "square", "squeeze", "stop_gradient", "sub", "switch", "tan", "tanh", "transpose", "while_loop",
+    "ConvDimensionNumbers", "abs", "acos", "acosh", "add", "argmax", "argmin", "asin", "asinh", "associative_scan",
+    "atan", "atan2", "atanh", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast",
+    "broadcast_in_dim", "broadcasted_iota", "cbrt", "ceil", "clamp", "collapse", "complex", "concatenate", "cond",
+    "conj", "conv", "conv_dimension_numbers", "conv_general_dilated", "conv_transpose", "conv_with_general_padding",
+    "convert_element_type", "cos", "cosh", "cummax", "cummin", "cumprod", "cumsum", "custom_linear_solve",
+    "custom_root", "digamma", "div", "dot", "dot_general", "dynamic_index_in_dim", "dynamic_slice",
+    "dynamic_slice_in_dim", "dynamic_update_index_in_dim", "dynamic_update_slice", "dynamic_update_slice_in_dim", "eq",
+    "erf", "erf_inv", "erfc", "exp", "exp2", "expand_dims", "expm1", "fixed_point", "floor", "fori_loop", "full",
+    "full_like", "gather", "ge", "gt", "imag", "index_in_dim", "integer_pow", "iota", "is_finite", "le", "lgamma", "linalg",
+    "log", "log1p", "logistic", "lt", "map", "max", "min", "mul", "ne", "neg", "pad", "polygamma", "pow", "real",
+    "reciprocal", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum",
+    "reduce_window", "rem", "reshape", "rev", "round", "rsqrt", "scan", "scatter", "scatter_add", "scatter_max",
+    "scatter_min", "scatter_mul", "select", "select_n", "shift_left", "shift_right_arithmetic", "sign", "sin", "sinh",
+    "slice", "slice_in_dim", "sort", "sqrt", "square", "squeeze", "stop_gradient", "sub", "switch", "tan", "tanh",
+    "top_k", "transpose", "while_loop",
 ]

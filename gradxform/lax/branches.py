@@ -9,7 +9,7 @@ import numpy as np
 
 from gradxform import tree
 from gradxform.api.disabling import jit_disabled
-from gradxform.api.stepping import steppable
+from gradxform.api.stepping import given, steppable
 from gradxform.api.tracing import Traced, as_value, name_of, trace, types_of
 from gradxform.core import Tracer, run, shape_of, type_of
 from gradxform.core.source import user_line
@@ -158,7 +158,7 @@ def _choose(
 ) -> Any:
     """The result of the branch that ``selector`` selects, or of number ``chosen`` where that is known."""
     if jit_disabled() and chosen is not None:
-        result = functions[chosen](*tree.map_leaves(steppable, operands))
+        result = functions[chosen](*tree.map_leaves(given, operands))
         leaves, treedef = operand_leaves(purpose, f"the result of {names[chosen]}", result)
         return tree.unflatten(treedef, [steppable(strong(x)) for x in leaves])
     leaves, treedef = operand_leaves(purpose, "an operand", operands)

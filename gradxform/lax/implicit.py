@@ -11,7 +11,7 @@ from gradxform import tree
 from gradxform.api.tracing import Traced, name_of, trace
 from gradxform.core import current_builder, run, type_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import is_float
+from gradxform.dtypes import is_differentiable
 from gradxform.errors import ArgumentError, ArgumentTypeError, NotDifferentiableError, ShapeError, TreeError
 from gradxform.ir import ArrayType, Program
 from gradxform.lax.loops import while_loop
@@ -30,7 +30,7 @@ def _operand(purpose: str, what: str, value: Any) -> tuple[list[Any], tree.TreeD
     types = []
     for leaf in leaves:
         found = type_of(leaf)
-        if not is_float(found.dtype):
+        if not is_differentiable(found.dtype):
             raise NotDifferentiableError(f"{purpose}: {what} must have a float dtype, got {found}: cast it with "
                                          f".astype(np.float64){user_line()}")
         types.append(found.strong())

@@ -16,7 +16,7 @@ from gradxform import numpy as face
 from gradxform import primitives
 from gradxform.core import shape_of, type_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import inexact, int64
+from gradxform.dtypes import inexact, int64, is_differentiable
 from gradxform.errors import ArgumentError, ArgumentTypeError, ShapeError
 from gradxform.lax.staging import strong
 from gradxform.linear import broadcast as lay_along
@@ -50,6 +50,7 @@ bitwise_or = face.bitwise_or
 bitwise_xor = face.bitwise_xor
 cbrt = face.cbrt
 ceil = face.ceil
+conj = face.conj
 cos = face.cos
 cosh = face.cosh
 digamma = special.digamma
@@ -63,6 +64,7 @@ expm1 = face.expm1
 floor = face.floor
 ge = face.greater_equal
 gt = face.greater
+imag = face.imag
 is_finite = face.isfinite
 le = face.less_equal
 lgamma = special.gammaln
@@ -77,6 +79,7 @@ ne = face.not_equal
 neg = face.negative
 polygamma = special.polygamma
 pow = face.power
+real = face.real
 reciprocal = face.reciprocal
 rem = face.fmod
 shift_left = face.left_shift
@@ -98,12 +101,22 @@ def div(x: Any, y: Any) -> Any:
     (np.int64(-3), np.float64(-3.5))
     """
     left, right = broadcast_operands("div", promote_operands("div", x, y))
-    if type_of(left).dtype.kind == "f":
+    if is_differentiable(type_of(left).dtype):
         return face.divide(left, right)
     quotient = face.floor_divide(left, right)
     # The floor of a negative quotient lies one below it, unless it is exact.
     rounded = face.logical_and(face.not_equal(face.multiply(quotient, right), left), face.less(quotient, 0))
     return face.add(quotient, face.astype(rounded, type_of(left).dtype))
+
+
+def complex(x: Any, y: Any) -> Any:
+    """The complex numbers x + i y, of floats; infinities, NaN and the signs of zeros stay where they are.
+
+    >>> complex(1.0, -0.0)
+    np.complex128(1-0j)
+    """
+    parts = [cast(part, inexact(type_of(part).dtype)) for part in promote_operands("complex", x, y)]
+    return strong(primitives.complex(*broadcast_operands("complex", parts)))
 
 
 def round(x: Any) -> Any:
@@ -157,7 +170,7 @@ def clamp(min: Any, x: Any, max: Any) -> Any:
 
 
 def convert_element_type(operand: Any, new_dtype: Any) -> Any:
-    """The array in another dtype; the derivative passes between float dtypes and is zero otherwise.
+    """The array in another dtype; the derivative passes between float and complex dtypes and is zero otherwise.
 
     >>> import numpy as np
     >>> convert_element_type(np.array([1.5, -1.5]), np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradxform.core import Tracer, shape_of, type_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import int64
+from gradxform.dtypes import holds_weak, int64
 from gradxform.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from gradxform.indexing import wrap_negative
 from gradxform.lax.staging import strong
@@ -168,7 +168,7 @@ def _like(name: str, values: Any, x: Any) -> Any:
     found, target = type_of(values), type_of(x).dtype
     if found.dtype == target:
         return cast(values, target)
-    fits = found.weak and "biuf".index(found.dtype.kind) <= "biuf".index(target.kind)
+    fits = found.weak and holds_weak(target, found.dtype)
     if not fits:
         raise DTypeError(
             f"{name}: the values must have the dtype of the array, {target}, got {found}: cast them with .astype"

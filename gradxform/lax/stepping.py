@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradxform import tree
-from gradxform.api.stepping import steppable
+from gradxform.api.stepping import given, steppable
 from gradxform.api.tracing import as_values, types_of
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentTypeError
@@ -32,7 +32,7 @@ def scan_in_python(
     steps: list[list[Any]] = [[]] * length
     y_tree = None
     for position in reversed(range(length)) if reverse else range(length):
-        element = tree.unflatten(xs_tree, [steppable(x[position]) for x in elements])
+        element = tree.unflatten(xs_tree, [given(x[position]) for x in elements])
         next_carry, y = pair(purpose, function(carry.value, element))
         carry.update(next_carry)
         leaves, y_tree = tree.flatten(y)
@@ -49,7 +49,7 @@ class PythonCarry:
     def __init__(self, purpose: str, init: Any) -> None:
         self.purpose = purpose
         self.leaves, self.tree = operand_leaves(purpose, "the carry", init)
-        self.value = tree.unflatten(self.tree, [steppable(x) for x in self.leaves])
+        self.value = tree.unflatten(self.tree, [given(x) for x in self.leaves])
         self.types = types_of(self.leaves)
 
     def update(self, value: Any) -> None:
@@ -57,7 +57,7 @@ class PythonCarry:
         leaves = as_values(leaves, f"{self.purpose}: the carry")
         self.types = merged_carry(self.purpose, self.tree, self.types, treedef, types_of(leaves))
         self.leaves = [steppable(cast(x, t.dtype, t.weak)) for x, t in zip(leaves, self.types, strict=True)]
-        self.value = tree.unflatten(self.tree, self.leaves)
+        self.value = tree.unflatten(self.tree, [given(x) for x in self.leaves])
 
     def result(self) -> Any:
         return tree.unflatten(self.tree, [steppable(strong(x)) for x in self.leaves])

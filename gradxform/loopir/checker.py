@@ -16,6 +16,7 @@ from gradxform.loopir.loops import (
     Kernel,
     Let,
     Multiply,
+    Native,
     Part,
     Reserve,
     Statement,
@@ -72,11 +73,11 @@ def _statements(statements: Sequence[Statement], bound: set[Symbol], buffers: se
             if isinstance(statement, Contract):
                 for extent in (statement.rows, statement.inner, statement.columns):
                     _expression(extent, bound, buffers)
-        elif isinstance(statement, Call):
+        elif isinstance(statement, (Call, Native)):
             for region in (*statement.arguments, *statement.results):
                 _require(region.buffer in buffers, f"buffer {region.buffer.name} is not declared")
                 _expression(region.offset, bound, buffers)
-            _require(all(r.buffer.space != "input" for r in statement.results), "a call into Python writes to an input")
+            _require(all(r.buffer.space != "input" for r in statement.results), "a call writes to an input")
     return bound
 
 

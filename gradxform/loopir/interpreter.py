@@ -20,6 +20,7 @@ from gradxform.loopir.loops import (
     Kernel,
     Let,
     Matrix,
+    Native,
     Part,
     Region,
     Reserve,
@@ -91,6 +92,8 @@ def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: di
             found = statement.callback.call([x if x.shape else x[()] for x in given], types)
             for region, value in zip(statement.results, found, strict=True):
                 _region(region, symbols, memory)[...] = value
+        elif isinstance(statement, Native):
+            _run_native(statement, symbols, memory)
         elif isinstance(statement, Contract):
             at = [int(_value(m.offset, symbols, memory)) for m in (statement.left, statement.right, statement.result)]
             rows, inner, columns = (int(_value(e, symbols, memory))
@@ -105,6 +108,14 @@ def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: di
                 left = _matrix(statement.left, at[0], memory, b, statement.rows, statement.inner)
                 right = _matrix(statement.right, at[1], memory, b, statement.inner, statement.columns)
                 _matrix(statement.result, at[2], memory, b, statement.rows, statement.columns)[...] = left @ right
+
+
+def _run_native(statement: Native, symbols: dict[Symbol, Any], memory: dict[Buffer, Any]) -> None:
+    given, wanted = ([_region(region, symbols, memory) for region in regions]
+                     for regions in (statement.arguments, statement.results))
+    for b in np.ndindex(statement.batch):
+        for target, value in zip(wanted, statement.routine.reference(*[x[b].copy() for x in given]), strict=True):
+            target[b] = value
 
 
 def _region(region: Region, symbols: dict[Symbol, Any], memory: dict[Buffer, Any]) -> Any:

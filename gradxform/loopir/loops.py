@@ -12,6 +12,7 @@
                 | Multiply                                            a matrix product, in blocks that fit the caches
                 | Contract                                            a small matrix product in registers
                 | Call                                                a call into Python
+                | Native                                              a native routine, once per element of a batch
                 | Part { Statement* }                                 a function of its own
     Buffer    ::= input | output | arena | local | tape              C-contiguous; a local one belongs to one nest
 
@@ -30,6 +31,7 @@ from gradxform.data_class import data_class
 from gradxform.dtypes import DType, uint8
 from gradxform.ir import Callback
 from gradxform.loopir.expression import Expression, Index, Symbol
+from gradxform.loopir.routine import Routine
 
 Space = Literal["input", "output", "arena", "local", "tape"]
 
@@ -65,7 +67,7 @@ class Buffer:
         return tuple(reversed(strides))
 
 
-#: What matrix products need while they run, one after the other; its size is that of the largest.
+#: What matrix products and native routines need while they run, one after the other; its size is that of the largest.
 WORKSPACE = Buffer("workspace", uint8, (), "arena")
 
 
@@ -202,7 +204,26 @@ class Call:
     results: tuple[Region, ...]
 
 
-Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Contract | Call | Part
+@data_class(frozen=True, slots=True, eq=False)
+class Native:
+    """Runs a routine on each element of the ``batch`` extents of all regions, in ``chunks`` that may run in parallel.
+
+    Where it fails the results are what the routine leaves there, and the kernel fails when it has come to its end.
+    """
+
+    routine: Routine
+    batch: tuple[int, ...]
+    chunks: int
+    arguments: tuple[Region, ...]
+    results: tuple[Region, ...]
+
+    @property
+    def workspace(self) -> int:
+        """Bytes that all chunks need; each has whole cache lines."""
+        return -(-self.routine.workspace // 64) * 64 * self.chunks
+
+
+Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Contract | Call | Native | Part
 
 
 def bodies(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
@@ -247,7 +268,7 @@ def operands(statement: Statement) -> tuple[Expression, ...]:
     if isinstance(statement, Contract):
         offsets = [matrix.offset for matrix in (statement.left, statement.right, statement.result)]
         return *offsets, statement.rows, statement.inner, statement.columns
-    if isinstance(statement, Call):
+    if isinstance(statement, (Call, Native)):
         return tuple([region.offset for region in (*statement.arguments, *statement.results)])
     return ()
 
@@ -271,7 +292,7 @@ def with_operands(statement: Statement, rewrite: Callable[[Expression], Expressi
             rows, inner, columns = map(rewrite, (statement.rows, statement.inner, statement.columns))
             return replace(statement, left=left, right=right, result=result, rows=rows, inner=inner, columns=columns)
         return replace(statement, left=left, right=right, result=result)
-    if isinstance(statement, Call):
+    if isinstance(statement, (Call, Native)):
         arguments, results = (tuple([replace(region, offset=rewrite(region.offset)) for region in regions])
                               for regions in (statement.arguments, statement.results))
         return replace(statement, arguments=arguments, results=results)
@@ -284,6 +305,9 @@ def written(statement: Statement) -> tuple[Buffer, ...]:
         return (statement.buffer,)
     if isinstance(statement, Call):
         return tuple([region.buffer for region in statement.results])
+    if isinstance(statement, Native):
+        used = (WORKSPACE,) if statement.workspace else ()
+        return *(region.buffer for region in statement.results), *used
     if isinstance(statement, Multiply):
         return statement.result.buffer, WORKSPACE
     return (statement.result.buffer,) if isinstance(statement, Contract) else ()

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from gradxform.data_class import data_class
 from gradxform.ir import ArrayType, Callback, Program
 from gradxform.loopir.expression import Apply, Expression, Index
+from gradxform.loopir.routine import Routine
 
 
 class Operand(Protocol):
@@ -145,7 +146,21 @@ class Call:
     effect: bool
 
 
-Lowered = View | Map | Reduction | Cumulative | Scatter | Contraction | Expands | Repeat | While | Branch | Call
+@data_class(frozen=True, slots=True, eq=False)
+class Native:
+    """A native routine, once per element of the ``batch`` extents with which the shapes of all operands and results begin.
+
+    Operands and results lie in memory as wholes. The rule of a primitive with ``multiple`` results gives one of these
+    for all of them. ``effect``: it is run for its failure, not for results.
+    """
+
+    routine: Routine
+    batch: tuple[int, ...] = ()
+    effect: bool = False
+
+
+Lowered = (View | Map | Reduction | Cumulative | Scatter | Contraction | Expands | Repeat | While | Branch | Call
+           | Native)
 
 
 def elementwise(operation: str) -> Callable[..., Map]:

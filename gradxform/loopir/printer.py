@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from gradxform.dtypes import SHORT_NAMES
 from gradxform.loopir.expression import Constant, Expression, Index, Load, Symbol
@@ -16,6 +17,7 @@ from gradxform.loopir.loops import (
     Kernel,
     Let,
     Matrix,
+    Native,
     Part,
     Region,
     Reserve,
@@ -41,6 +43,8 @@ def expression_text(expression: Expression) -> str:
         return f"({arguments[0]} {_INFIX[expression.operation]} {arguments[1]})"
     if expression.operation == "convert":
         return f"{SHORT_NAMES[expression.dtype]}({arguments[0]})"
+    if expression.operation == "bitcast":
+        return f"bits_as_{SHORT_NAMES[expression.dtype]}({arguments[0]})"
     return f"{expression.operation}({', '.join(arguments)})"
 
 
@@ -93,6 +97,11 @@ def _lines(statement: Statement, indent: str) -> list[str]:
     if isinstance(statement, Call):
         arguments, results = (", ".join(map(_region, regions)) for regions in (statement.arguments, statement.results))
         return [f"{indent}({results}) = python {statement.callback}({arguments})"]
+    if isinstance(statement, Native):
+        arguments, results = (", ".join(map(_region, regions)) for regions in (statement.arguments, statement.results))
+        batch = f"{prod(statement.batch)} x " if statement.batch else ""
+        chunks = f" in {statement.chunks} chunks" if statement.chunks > 1 else ""
+        return [f"{indent}({results}) = {batch}{statement.routine}({arguments}){chunks}"]
     if isinstance(statement, Contract):
         extents = "x".join(map(expression_text, (statement.rows, statement.inner, statement.columns)))
         return [f"{indent}tile {_matrix(statement.result)} {'=' if statement.fresh else '+='} {_matrix(statement.left)} @ "

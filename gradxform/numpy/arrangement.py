@@ -1,4 +1,4 @@
-"""Repeating, reversing, rolling, padding, deleting and inserting elements."""
+"""Repeating, reversing, rolling, deleting and inserting elements."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from typing import Any
 import numpy as np
 
 from gradxform import linear
-from gradxform.core import dtype_of, shape_of
+from gradxform.core import Tracer, dtype_of
 from gradxform.core.source import user_line
-from gradxform.errors import ArgumentError, IndexRangeError, ShapeError
+from gradxform.dtypes import bool_, int64
+from gradxform.errors import ArgumentError, ArgumentTypeError, IndexRangeError, ShapeError
 from gradxform.indexing import get
-from gradxform.numpy.dispatch import refuse_unless, traced
+from gradxform.numpy.dispatch import STAGED, face_of, traced
+from gradxform.numpy.indexing import searchsorted
 from gradxform.numpy.manipulation import (
     concatenate,
     known_array,
     moveaxis,
     reshape,
+    static_extents,
     static_integers,
     swapaxes,
     with_rank,
 )
-from gradxform.operands import as_operand, cast, lift, normalize_axes, normalize_axis
+from gradxform.operands import as_operand, cast, known_value, lift, normalize_axes, normalize_axis
 from gradxform.operands import broadcast_to as broadcast_operand
 from gradxform.primitives import shape as primitives
+from gradxform.primitives.indexing import gather
 
 # ----------------------------------------------------------------------------------------------------- repeating
 
@@ -43,25 +47,53 @@ def tile(A: Any, reps: Any) -> Any:
     return lift("tile", primitives.reshape(repeated, tuple(c * n for c, n in zip(counts, shape, strict=True))))
 
 
-@traced(np.repeat)
-def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
-    """Each element so many times in a row along ``axis`` (flattened if None); ``repeats`` must be known."""
+def _plain_repeat(a: Any, repeats: Any, axis: Any = None, *, total_repeat_length: int | None = None) -> Any:
+    if total_repeat_length is None:
+        return np.repeat(a, repeats, axis)
+    x = np.asarray(a)
+    x, axis = (x.ravel(), 0) if axis is None else (x, axis)
+    counts = np.broadcast_to(repeats, (x.shape[axis],))
+    places = np.searchsorted(np.cumsum(counts), np.arange(total_repeat_length), "right")
+    return np.take(x, np.minimum(places, x.shape[axis] - 1), axis)
+
+
+def repeat(a: Any, repeats: Any, axis: Any = None, *, total_repeat_length: int | None = None) -> Any:
+    """Each element so many times in a row along ``axis`` (flattened if None).
+
+    ``repeats`` must be known, for they decide the length, unless that is given as ``total_repeat_length``: what is beyond
+    it is cut off, and what is missing is filled up with the last element.
+
+    >>> repeat(np.array([5.0, 7.0]), np.array([1, 3]), total_repeat_length=3)
+    array([5., 7., 7.])
+    """
     x = lift("repeat", a)
     if axis is None:
         x, axis = x.ravel(), 0
     position = normalize_axis("repeat", axis, x.ndim)
-    counts = known_array("repeat (its repeats)", repeats)
-    if counts.ndim == 0:
-        each = int(counts)
+    if total_repeat_length is not None:
+        (total,) = static_extents("repeat", total_repeat_length)
+        counts = broadcast_operand("repeat", cast(as_operand("repeat", repeats), int64), (x.shape[position],))
+        ends = lift("repeat", counts).cumsum()
+        places = searchsorted(ends, lift("repeat", primitives.iota((total,), int64, 0)), "right")
+        return lift("repeat", moveaxis(gather(x, places, axes=(position,), mode="clip"), 0, position))
+    known = known_array("repeat (its repeats; or give total_repeat_length)", repeats)
+    if known.ndim == 0 or known.size == 1:
+        each = int(known.reshape(()))
+        if each < 0:
+            raise ArgumentError(f"repeat: repeats may not contain negative values, got {each}{user_line()}")
         shape = (*x.shape[: position + 1], each, *x.shape[position + 1:])
         spread = linear.broadcast(x, shape, tuple(k if k <= position else k + 1 for k in range(x.ndim)))
         target = tuple(n * each if k == position else n for k, n in enumerate(x.shape))
         return lift("repeat", primitives.reshape(spread, target))
     try:
-        chosen = np.repeat(np.arange(x.shape[position]), counts)
+        chosen = np.repeat(np.arange(x.shape[position]), known)
     except ValueError as error:
         raise ShapeError(f"repeat: {error}{user_line()}") from None
     return get(x, (*(slice(None),) * position, chosen))
+
+
+STAGED[np.repeat] = repeat
+repeat = face_of(_plain_repeat, repeat)
 
 
 @traced(np.resize)
@@ -114,13 +146,16 @@ def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
 
 @traced(np.roll)
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
-    """``a`` shifted along ``axis``, what falls off coming in at the other end; ``shift`` must be known."""
+    """``a`` shifted along ``axis``, what falls off coming in at the other end."""
     x = lift("roll", a)
-    shifts = tuple(int(s) for s in np.atleast_1d(known_array("roll (its shift)", shift)))
+    shifts = as_operand("roll", shift)
+    if isinstance(shifts, Tracer) and known_value(shifts) is None:
+        return _rolled_by_traced(x, shifts, axis)
+    known = tuple(int(s) for s in np.atleast_1d(known_array("roll", shifts)))
     if axis is None:
-        return reshape(roll(x.ravel(), int(np.sum(shifts)), 0), x.shape)
+        return reshape(roll(x.ravel(), int(np.sum(known)), 0), x.shape)
     axes = axis if isinstance(axis, tuple) else (axis,)
-    for by, along in np.broadcast(shifts, axes):
+    for by, along in np.broadcast(known, axes):
         position = normalize_axis("roll", int(along), x.ndim)
         offset = int(by) % x.shape[position] if x.shape[position] else 0
         if offset:
@@ -130,66 +165,27 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     return x
 
 
-# ----------------------------------------------------------------------------------------------------- padding
-
-
-def _widths(name: str, pad_width: Any, rank: int) -> list[tuple[int, int]]:
-    if isinstance(pad_width, dict):
-        widths = [(0, 0)] * rank
-        for axis, pair in pad_width.items():
-            low, high = np.broadcast_to(known_array(name, pair), (2,))
-            widths[normalize_axis(name, axis, rank)] = (int(low), int(high))
-        return widths
-    known = np.broadcast_to(known_array(name, pad_width), (rank, 2))
-    if known.size and (known.dtype.kind not in "iu" or known.min() < 0):
-        raise ArgumentError(
-            f"{name}: index can't contain negative values, and must be integers, got {pad_width!r}{user_line()}")
-    return [(int(low), int(high)) for low, high in known]
-
-
-def _reflected_positions(extent: int, low: int, high: int, mode: str) -> Any:
-    """Which element each place of a padded axis repeats."""
-    positions = np.arange(-low, extent + high)
-    if mode == "edge":
-        return np.clip(positions, 0, extent - 1)
-    if mode == "wrap":
-        return positions % extent
-    if mode == "symmetric":
-        folded = positions % (2 * extent)
-        return np.where(folded < extent, folded, 2 * extent - 1 - folded)
-    period = max(2 * extent - 2, 1)
-    folded = positions % period
-    return np.where(folded < extent, folded, period - folded)
-
-
-@traced(np.pad)
-def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0, **kwargs: Any) -> Any:
-    """``array`` with a border: constant, or repeating its elements by mode edge, reflect, symmetric or wrap."""
-    refuse_unless("pad", "mode", mode, "constant", "edge", "reflect", "symmetric", "wrap", "empty")
-    x = lift("pad", array)
-    widths = _widths("pad", pad_width, x.ndim)
-    if mode in ("constant", "empty"):
-        values = as_operand("pad", constant_values if mode == "constant" else 0)
-        if shape_of(values) == ():
-            lows, highs = (tuple(pair[side] for pair in widths) for side in (0, 1))
-            return lift("pad", primitives.pad(x, cast(values, x.dtype), lows, highs, (0,) * x.ndim))
-        pairs = broadcast_operand("pad", cast(values, x.dtype), (x.ndim, 2))
-        for axis, (before, after) in enumerate(widths):
-            parts = [x]
-            for side, count in ((0, before), (1, after)):
-                edge = tuple(count if k == axis else n for k, n in enumerate(x.shape))
-                border = linear.broadcast(get(pairs, (axis, side)), edge, ())
-                parts = [border, *parts] if side == 0 else [*parts, border]
-            x = concatenate(parts, axis)
-        return x
-    for axis, (low, high) in enumerate(widths):
-        if low or high:
-            if not x.shape[axis]:
-                raise ArgumentError(
-                    f"pad: can't extend empty axis {axis} using modes other than 'constant' or 'empty'{user_line()}")
-            chosen = _reflected_positions(x.shape[axis], low, high, mode)
-            x = get(x, (*(slice(None),) * axis, chosen))
+def _rolled_by_traced(x: Any, shifts: Any, axis: Any) -> Any:
+    if dtype_of(shifts).kind not in "iu":
+        raise ArgumentTypeError(f"roll: shifts are integers, got {dtype_of(shifts)}{user_line()}")
+    by = lift("roll", cast(shifts, int64))
+    if axis is None:
+        return reshape(_rolled_by_traced(x.ravel(), by.sum(), 0), x.shape)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    count = max(len(axes), by.size)
+    if by.ndim > 1 or by.size not in (1, count) or len(axes) not in (1, count):
+        raise ShapeError(f"roll: shift of shape {by.shape} and axis {axis} should be scalars or 1D sequences{user_line()}")
+    steps = [by.ravel()[k if by.size > 1 else 0] for k in range(count)]
+    for step, along in zip(steps, axes * (count // len(axes)), strict=True):
+        position = normalize_axis("roll", along, x.ndim)
+        extent = x.shape[position]
+        if extent:
+            places = (lift("roll", primitives.iota((extent,), int64, 0)) - step) % extent
+            x = lift("roll", moveaxis(gather(x, places, axes=(position,), mode="inside"), 0, position))
     return x
+
+
+# ----------------------------------------------------------------------------------------- deleting and inserting
 
 
 @traced(np.delete)
@@ -209,21 +205,31 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
 
 @traced(np.insert)
 def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
-    """``arr`` with ``values`` before the position ``obj``, a known integer, along ``axis``."""
+    """``arr`` with ``values`` before the positions ``obj`` (integers, a slice or a mask, all known) along ``axis``."""
     x = lift("insert", arr)
     if axis is None:
         x, axis = x.ravel(), 0
     position = normalize_axis("insert", axis, x.ndim)
-    (at,) = static_integers("insert (one position)", obj)
     extent = x.shape[position]
-    if not -extent <= at <= extent:
+    if isinstance(obj, slice):
+        places = np.arange(*obj.indices(extent))
+    else:
+        places = known_array("insert (its positions)", obj)
+        places = np.flatnonzero(places) if places.dtype == bool_ else places.astype(np.int64)
+    wrong = (places < -extent) | (places > extent)
+    if wrong.any():
         raise IndexRangeError(
-            f"index {at} is out of bounds for axis {position} with size {extent}{user_line()}")
-    before = (slice(None),) * position
+            f"index {int(places[wrong].flat[0])} is out of bounds for axis {position} with size {extent}{user_line()}")
     new = lift("insert", cast(as_operand("insert", values), x.dtype))
-    if new.ndim:
-        new = moveaxis(reshape(new, (1,) * (x.ndim - new.ndim) + new.shape), 0, position)
-    count = new.shape[position] if new.ndim else 1
-    block = broadcast_operand("insert", new, tuple(count if k == position else n for k, n in enumerate(x.shape)))
-    at = at + extent if at < 0 else at
-    return concatenate([get(x, (*before, slice(None, at))), block, get(x, (*before, slice(at, None)))], position)
+    new = reshape(new, (1,) * (x.ndim - new.ndim) + new.shape)
+    if places.ndim == 0:
+        # NumPy gives the single position the axes of the values as they are: the first of them is the one inserted along.
+        new = moveaxis(new, 0, position)
+    count = new.shape[position] if places.size == 1 else places.size
+    block = lift("insert", broadcast_operand(
+        "insert", new, tuple(count if k == position else n for k, n in enumerate(x.shape))))
+    flat = np.where(places < 0, places + extent, places).ravel()
+    # Each new element stands before the old one of its position, several of one position in their order.
+    order = np.argsort(np.concatenate([np.repeat(flat, count if places.size == 1 else 1), np.arange(extent)]),
+                       kind="stable")
+    return get(concatenate([block, x], position), (*(slice(None),) * position, order))

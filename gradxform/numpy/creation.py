@@ -11,7 +11,7 @@ from gradxform import operators
 from gradxform.core import Tracer, dtype_of, shape_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import concrete
-from gradxform.dtypes import float64, int64, python_scalar_dtype
+from gradxform.dtypes import float64, int64, is_complex, is_differentiable, python_scalar_dtype
 from gradxform.errors import ArgumentError, ShapeError
 from gradxform.indexing import get
 from gradxform.linear import broadcast
@@ -50,11 +50,33 @@ def asarray(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None,
             like: Any = None) -> Any:
     """``a`` as an array; a traced array stays itself."""
     operand = as_operand("asarray", a)
+    if isinstance(operand, Tracer) and dtype is not None:
+        return lift("asarray", operand).astype(dtype)
     if python_scalar_dtype(operand) is not None:
         operand = np.asarray(operand)[()]
     if dtype is not None:
         operand = cast(operand, supported_dtype("asarray", dtype))
     return lift("asarray", operand)
+
+
+@traced(np.asanyarray)
+def asanyarray(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None,
+               like: Any = None) -> Any:
+    """``asarray``: what is recorded has no subclasses."""
+    return asarray(a, dtype)
+
+
+@traced(np.ascontiguousarray)
+def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """``asarray`` with at least one axis: where values lie is decided by the compiler."""
+    x = asarray(a, dtype)
+    return x if x.ndim else reshape(x, (1,))
+
+
+@traced(np.asfortranarray)
+def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """``asarray``: where values lie is decided by the compiler."""
+    return asarray(a, dtype)
 
 
 @traced(np.copy)
@@ -65,7 +87,7 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
 
 @traced(np.astype)
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-    """``x`` in another dtype; the derivative passes between float dtypes and is zero otherwise."""
+    """``x`` in another dtype; the derivative passes between float and complex dtypes and is zero otherwise."""
     return lift("astype", x).astype(dtype)
 
 
@@ -173,7 +195,7 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
     if count < 0:
         raise ArgumentError(f"linspace: number of samples, {count}, must be non-negative{user_line()}")
     start, stop = (lift("linspace", x) for x in promote_operands("linspace", start, stop))
-    found = start.dtype if start.dtype.kind == "f" else float64
+    found = start.dtype if is_differentiable(start.dtype) else float64
     first, last = cast(start, found), cast(stop, found)
     divisions = count - 1 if endpoint else count
     delta = operators.subtract(last, first)
@@ -208,13 +230,14 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
 
 @traced(np.geomspace)
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    """``num`` numbers from start to stop with equal ratios; both must have one sign."""
-    first, last = (lift("geomspace", as_inexact("geomspace", x)) for x in (start, stop))
-    sizes = logspace(log10(absolute(first)), log10(absolute(last)), num, endpoint, 10.0, axis=axis)
+    """``num`` numbers from start to stop with equal ratios; real ones must have one sign, complex ones lie on a spiral."""
+    first, last = (lift("geomspace", as_inexact("geomspace", x)) for x in promote_operands("geomspace", start, stop))
+    # Relative to the direction of the first: then real numbers are positive.
+    relative = [x / sign(first) if is_complex(first.dtype) else absolute(x) for x in (first, last)]
+    sizes = logspace(log10(relative[0]), log10(relative[1]), num, endpoint, 10.0, axis=axis)
     values = moveaxis(sizes, axis, 0)
     if endpoint and num > 1:
-        edges = [reshape(broadcast_to("geomspace", absolute(x), values.shape[1:]), (1, *values.shape[1:]))
-                 for x in (first, last)]
+        edges = [reshape(broadcast_to("geomspace", x, values.shape[1:]), (1, *values.shape[1:])) for x in relative]
         values = lift("geomspace", primitives.concatenate([edges[0], get(values, slice(1, -1)), edges[1]], 0))
     values = moveaxis(values * sign(first), 0, axis)
     return values if dtype is None else values.astype(dtype)

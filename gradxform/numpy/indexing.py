@@ -9,13 +9,15 @@ import numpy as np
 from gradxform import operators
 from gradxform.core import dtype_of, shape_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import bool_, int64
+from gradxform.dtypes import bool_, int64, is_differentiable
 from gradxform.errors import ArgumentError, IndexRangeError, ShapeError
 from gradxform.indexing import get
-from gradxform.linear import full, transpose
+from gradxform.linear import full, move_axis, transpose
 from gradxform.numpy.creation import arange
 from gradxform.numpy.dispatch import refuse_out, refuse_unless, traced
 from gradxform.numpy.manipulation import known_array, reshape, static_integers
+from gradxform.numpy.positions import flatnonzero, nonzero
+from gradxform.numpy.sized import filled, picked, positions_of_true, refuse_fill_value, static_size, traced_with_size
 from gradxform.numpy.ufuncs import truth
 from gradxform.operands import (
     as_operand,
@@ -36,8 +38,7 @@ from gradxform.primitives.shape import concatenate, iota
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     """``x`` where ``condition`` holds, else ``y``; without those, ``nonzero(condition)``.
 
-    The one not chosen gets derivative zero. Reverse mode still multiplies that zero by what leads to it, and an infinite
-    derivative there gives NaN: as in ``where(x > 0, sqrt(where(x > 0, x, 1)), 0)`` keep it finite.
+    The one not chosen gets derivative zero, also where its own derivative is infinite.
     """
     if x is None and y is None:
         return nonzero(condition)
@@ -152,40 +153,39 @@ def _check_known(index: Any, extent: int, axis: int) -> None:
             f"index {int(index[wrong].flat[0])} is out of bounds for axis {axis} with size {extent}{user_line()}")
 
 
-@traced(np.compress)
-def compress(condition: Any, a: Any, axis: Any = None, out: None = None) -> Any:
-    """The slices of ``a`` along ``axis`` for which ``condition`` holds; its values must be known."""
+@traced_with_size(np.compress)
+def compress(condition: Any, a: Any, axis: Any = None, out: None = None, *, size: Any = None, fill_value: Any = None) -> Any:
+    """The slices of ``a`` along ``axis`` for which ``condition`` holds; that must be known, or ``size`` is their number.
+
+    Missing ones are ``fill_value``, by default 0.
+    """
     refuse_out("compress", out)
-    chosen = np.flatnonzero(known_array("compress (its condition)", condition))
-    return take(a, chosen, axis)
-
-
-@traced(np.extract)
-def extract(condition: Any, arr: Any) -> Any:
-    """The elements of ``arr`` for which ``condition`` holds; its values must be known."""
-    return take(lift("extract", arr).ravel(), np.flatnonzero(known_array("extract (its condition)", condition)))
-
-
-@traced(np.nonzero)
-def nonzero(a: Any) -> tuple[Any, ...]:
-    """The indices of the elements that are not zero; their values must be known."""
-    x = lift("nonzero", a)
-    if x.ndim == 0:
+    refuse_fill_value("compress", size, fill_value)
+    if size is None:
+        return take(a, np.flatnonzero(known_array("compress (its condition)", condition)), axis)
+    x = lift("compress", a)
+    if axis is None:
+        x, axis = x.ravel(), 0
+    position = normalize_axis("compress", axis, x.ndim)
+    chosen = truth("compress", condition)
+    if len(shape_of(chosen)) != 1 or shape_of(chosen)[0] > x.shape[position]:
         raise ShapeError(
-            f"Calling nonzero on 0d arrays is not allowed. Use np.atleast_1d(scalar).nonzero(){user_line()}")
-    return tuple(lift("nonzero", found) for found in known_array("nonzero", x).nonzero())
+            f"compress: a condition of shape {shape_of(chosen)} does not fit axis {position} of an array of shape {x.shape}"
+            f"{user_line()}")
+    places, count = positions_of_true(chosen, static_size("compress", size))
+    moved = lift("compress", move_axis(x, position, 0))
+    found = filled(picked(moved, places), count, 0 if fill_value is None else fill_value)
+    return lift("compress", move_axis(found, 0, position))
 
 
-@traced(np.flatnonzero)
-def flatnonzero(a: Any) -> Any:
-    """The positions in the flattened array of the elements that are not zero; their values must be known."""
-    return lift("flatnonzero", np.flatnonzero(known_array("flatnonzero", a)))
+@traced_with_size(np.extract)
+def extract(condition: Any, arr: Any, *, size: Any = None, fill_value: Any = None) -> Any:
+    """The elements of ``arr`` for which ``condition`` holds; that must be known, or ``size`` is their number.
 
-
-@traced(np.argwhere)
-def argwhere(a: Any) -> Any:
-    """The indices of the elements that are not zero, one per row; their values must be known."""
-    return lift("argwhere", np.argwhere(known_array("argwhere", a)))
+    Missing ones are ``fill_value``, by default 0.
+    """
+    mask = lift("extract", condition)
+    return compress(mask.ravel(), lift("extract", arr).ravel(), 0, size=size, fill_value=fill_value)
 
 
 def _constants(name: str, found: Any) -> Any:
@@ -229,22 +229,32 @@ def triu_indices(n: int, k: int = 0, m: Any = None) -> Any:
 @traced(np.unravel_index)
 def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
     """The index of each position in a flattened array of ``shape``; positions are not checked."""
-    refuse_unless("unravel_index", "order", order, "C")
+    refuse_unless("unravel_index", "order", order, "C", "F")
     rest = cast(as_operand("unravel_index", indices), int64)
+    extents = static_integers("unravel_index", shape)
     found = []
-    for extent in reversed(static_integers("unravel_index", shape)):
+    for extent in extents if order == "F" else reversed(extents):
         found.append(lift("unravel_index", operators.remainder(rest, extent)))
         rest = operators.floor_divide(rest, extent)
-    return tuple(reversed(found))
+    return tuple(found if order == "F" else reversed(found))
 
 
 @traced(np.ravel_multi_index)
 def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C") -> Any:
-    """The position in a flattened array of shape ``dims``; indices are not checked."""
-    refuse_unless("ravel_multi_index", "order", order, "C")
+    """The position in a flattened array of shape ``dims``; ``mode`` clip and wrap mend indices, raise does not check them."""
+    refuse_unless("ravel_multi_index", "order", order, "C", "F")
+    extents = static_integers("ravel_multi_index", dims)
+    modes = mode if isinstance(mode, tuple) else (mode,) * len(extents)
+    parts = list(zip(multi_index, extents, modes, strict=True))
     result: Any = 0
-    for index, extent in zip(multi_index, static_integers("ravel_multi_index", dims), strict=True):
-        result = operators.add(operators.multiply(result, extent), index)
+    for index, extent, one in parts if order == "C" else reversed(parts):
+        refuse_unless("ravel_multi_index", "mode", one, "raise", "clip", "wrap")
+        position = cast(as_operand("ravel_multi_index", index), int64)
+        if one == "wrap":
+            position = operators.remainder(position, extent)
+        elif one == "clip":
+            position = arithmetic.clamp(np.int64(0), position, np.int64(extent - 1))
+        result = operators.add(operators.multiply(result, extent), position)
     return lift("ravel_multi_index", result)
 
 
@@ -271,7 +281,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
 def _sorts_before(x: Any, y: Any, side: str) -> Any:
     """Whether ``x`` stands before an inserted ``y``; NaN sorts last."""
     before = logic.less(x, y) if side == "left" else logic.less_equal(x, y)
-    if dtype_of(x).kind != "f":
+    if not is_differentiable(dtype_of(x)):
         return before
     after_all = logic.isnan(y)
     return logic.logical_or(before, after_all if side == "right" else
@@ -284,6 +294,12 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min:
     """``a`` limited to [a_min, a_max]; at a bound the derivative is shared evenly between it and ``a``."""
     refuse_out("clip", out)
     low, high = (min if a_min is None else a_min), (max if a_max is None else a_max)
+    dtype = dtype_of(as_operand("clip", a))
+    if dtype.kind in "iu":
+        # A Python integer beyond the dtype is no bound.
+        limits_of = np.iinfo(dtype)
+        low = None if type(low) is int and low <= limits_of.min else low
+        high = None if type(high) is int and high >= limits_of.max else high
     bounds = [bound for bound in (low, high) if bound is not None]
     x, *limits = broadcast_operands("clip", promote_operands("clip", a, *bounds))
     if low is not None and high is not None:

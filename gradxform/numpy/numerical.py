@@ -1,31 +1,34 @@
-"""Numerical functions composed of others: differences, integrals, interpolation, polynomials, statistics, tests."""
+"""Numerical functions composed of others: rounding, tests, what ignores NaN, signals, statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gradxform.core import dtype_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import bool_, float64, int64
+from gradxform.dtypes import is_complex, is_differentiable
 from gradxform.errors import ArgumentError, ShapeError
-from gradxform.indexing import get
 from gradxform.linear import full
 from gradxform.numpy.dispatch import as_inexact, refuse_out, refuse_unless, traced
-from gradxform.numpy.indexing import searchsorted, where
-from gradxform.numpy.manipulation import concatenate, known_array, moveaxis, ravel, reshape, static_integers
+from gradxform.numpy.indexing import where
+from gradxform.numpy.manipulation import concatenate, ravel, static_integers
 from gradxform.numpy.reductions import all as all_of
 from gradxform.numpy.reductions import cumprod, cumsum, max, mean, min, sum, var
 from gradxform.numpy.reductions import prod as product
-from gradxform.numpy.ufuncs import absolute, isfinite, isnan, sin, sqrt
-from gradxform.operands import as_operand, cast, known_value, lift, normalize_axes, normalize_axis, promote_operands
-from gradxform.primitives import arithmetic
-from gradxform.primitives.indexing import scatter
+from gradxform.numpy.ufuncs import absolute, conjugate, isfinite, isnan, sin, sqrt
+from gradxform.operands import lift, promote_operands
+from gradxform.primitives import arithmetic, complex_numbers
 
 _MISSING: Any = np._NoValue
 
 # ------------------------------------------------------------------------------------------------------ rounding
+
+
+def _of_parts(name: str, x: Any, apply: Callable[[Any], Any]) -> Any:
+    """``apply`` to the real and to the imaginary part of a complex ``x``."""
+    return lift(name, complex_numbers.complex(apply(x.real), apply(x.imag)))
 
 
 @traced(np.round, np.around)
@@ -34,6 +37,8 @@ def round(a: Any, decimals: int = 0, out: None = None) -> Any:
     refuse_out("round", out)
     x = lift("round", a)
     (digits,) = static_integers("round", decimals)
+    if is_complex(x.dtype):
+        return _of_parts("round", x, lambda part: round(part, digits))
     if x.dtype.kind != "f":
         if digits < 0:
             raise ArgumentError(f"round: negative decimals of integers are not supported on traced arrays{user_line()}")
@@ -53,13 +58,15 @@ def fix(x: Any, out: None = None) -> Any:
     """The integer part of ``x``; the derivative is zero."""
     refuse_out("fix", out)
     operand = lift("fix", x)
-    return operand if operand.dtype.kind != "f" else lift("fix", arithmetic.trunc(operand))
+    return lift("fix", arithmetic.trunc(operand)) if is_differentiable(operand.dtype) else operand
 
 
 @traced(np.nan_to_num)
 def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     """NaN and the infinities replaced by numbers, by default 0 and the largest ones; their derivative is zero."""
     operand = lift("nan_to_num", x)
+    if is_complex(operand.dtype):
+        return _of_parts("nan_to_num", operand, lambda part: nan_to_num(part, copy, nan, posinf, neginf))
     if operand.dtype.kind != "f":
         return operand
     limits = np.finfo(operand.dtype)
@@ -120,12 +127,23 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     return all_of(same | (isnan(x) & isnan(y)) if equal_nan else same)
 
 
+@traced(np.array_equiv)
+def array_equiv(a1: Any, a2: Any) -> Any:
+    """Whether shapes broadcast and elements are equal; a traced boolean if the shapes do."""
+    x, y = lift("array_equiv", a1), lift("array_equiv", a2)
+    try:
+        np.broadcast_shapes(x.shape, y.shape)
+    except ValueError:
+        return False
+    return all_of(x == y)
+
+
 # --------------------------------------------------------------------------------------------- ignoring NaN
 
 
 def _without_nan(name: str, a: Any, neutral: Any) -> tuple[Any, Any]:
     x = lift(name, a)
-    if x.dtype.kind != "f":
+    if not is_differentiable(x.dtype):
         return x, isnan(x)
     return where(isnan(x), x.dtype.type(neutral), x), isnan(x)
 
@@ -195,7 +213,7 @@ def _nan_extremum(
 ) -> Any:
     x, missing = _without_nan(name, a, worst)
     result = reduce(x, axis, None, keepdims, initial, condition)
-    if x.dtype.kind != "f":
+    if not is_differentiable(x.dtype):
         return result
     if condition is not _MISSING:
         missing = missing | ~lift(name, condition)
@@ -219,149 +237,7 @@ def nanmin(a: Any, axis: Any = None, out: None = None, keepdims: Any = _MISSING,
     return _nan_extremum("nanmin", min, np.inf, a, axis, keepdims, initial, where)
 
 
-# ------------------------------------------------------------------------------------ differences and integrals
-
-
-def _slices(x: Any, axis: int) -> tuple[Any, Any]:
-    before = (slice(None),) * axis
-    return get(x, (*before, slice(1, None))), get(x, (*before, slice(None, -1)))
-
-
-@traced(np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = _MISSING, append: Any = _MISSING) -> Any:
-    """The ``n``-th differences of neighbours along ``axis``."""
-    (order,) = static_integers("diff", n)
-    if order < 0:
-        raise ArgumentError(f"diff: order must be non-negative but got {order}{user_line()}")
-    x = lift("diff", a)
-    if x.ndim == 0:
-        raise ShapeError(f"diff requires input that is at least one dimensional{user_line()}")
-    if order == 0:
-        return x
-    position = normalize_axis("diff", axis, x.ndim)
-    parts = []
-    for part in (prepend, x, append):
-        if part is not _MISSING:
-            edge = lift("diff", part)
-            parts.append(edge if edge.ndim else lift("diff", full(
-                tuple(1 if k == position else m for k, m in enumerate(x.shape)), 1, edge.dtype)) * edge)
-    x = concatenate(parts, position) if len(parts) > 1 else x
-    for _ in range(order):
-        later, earlier = _slices(x, position)
-        x = later != earlier if x.dtype == bool_ else later - earlier
-    return x
-
-
-@traced(np.ediff1d)
-def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    """The differences of neighbours in the flattened array, with numbers put before and behind."""
-    middle = diff(ravel(ary))
-    edges = [None if part is None else ravel(part).astype(middle.dtype) for part in (to_begin, to_end)]
-    return concatenate([part for part in (edges[0], middle, edges[1]) if part is not None])
-
-
-@traced(np.gradient)
-def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """Central differences inside and one-sided ones at the edges, per axis; spacings are numbers or coordinates."""
-    refuse_unless("gradient", "edge_order", edge_order, 1)
-    x = as_inexact("gradient", f)
-    axes = normalize_axes("gradient", axis, x.ndim)
-    given = varargs or (1.0,)
-    spacings = list(given) if len(given) > 1 else [given[0]] * len(axes)
-    if len(spacings) != len(axes):
-        raise ArgumentError(
-            f"gradient: invalid number of arguments: {len(varargs)} spacings, {len(axes)} axes{user_line()}")
-    results = [_gradient_along(x, position, spacing) for position, spacing in zip(axes, spacings, strict=True)]
-    return results[0] if len(axes) == 1 else tuple(results)
-
-
-def _gradient_along(x: Any, axis: int, spacing: Any) -> Any:
-    if x.shape[axis] < 2:
-        raise ShapeError(
-            f"gradient: at least 2 elements are needed along axis {axis}, got shape {x.shape}{user_line()}")
-    lines = moveaxis(x, axis, -1)
-    step = lift("gradient", spacing)
-    rises = diff(lines)
-    if step.ndim == 0:
-        inner = (lines[..., 2:] - lines[..., :-2]) / (2.0 * step)
-        slopes = rises / step
-    else:
-        steps = diff(step)
-        left, right = steps[:-1], steps[1:]
-        # The parabola through three points, DLMF 3.4.
-        both = left + right
-        inner = (lines[..., :-2] * (-right / (left * both)) + lines[..., 1:-1] * ((right - left) / (left * right))
-                 + lines[..., 2:] * (left / (right * both)))
-        slopes = rises / steps
-    return moveaxis(concatenate([slopes[..., :1], inner, slopes[..., -1:]], -1), -1, axis)
-
-
-@traced(np.trapezoid)
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    """The integral by the trapezoidal rule along ``axis``, at points ``x`` or with spacing ``dx``."""
-    values = lift("trapezoid", y)
-    position = normalize_axis("trapezoid", axis, values.ndim)
-    widths: Any = dx
-    if x is not None:
-        points = lift("trapezoid", x)
-        widths = diff(points) if points.ndim == 1 else diff(points, axis=position)
-        if points.ndim == 1:
-            widths = reshape(widths, tuple(widths.size if k == position else 1 for k in range(values.ndim)))
-    later, earlier = _slices(values, position)
-    return sum(widths * (later + earlier) / 2.0, position)
-
-
-@traced(np.interp)
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
-    """Linear interpolation in the table (xp, fp); at a table point the derivative in x is that of the right segment."""
-    refuse_unless("interp", "period", period, None)
-    at, points, values = (lift("interp", cast(as_operand("interp", part), float64)) for part in (x, xp, fp))
-    if points.ndim != 1 or points.shape != values.shape or not points.size:
-        raise ShapeError(
-            f"interp: xp and fp must be vectors of one length, got {points.shape} and {values.shape}{user_line()}")
-    last = points.size - 1
-    low, high = (values[0] if left is None else left), (values[last] if right is None else right)
-    if last == 0:
-        inner = values[0] + at * 0.0
-    else:
-        segment = arithmetic.clamp(np.int64(0), searchsorted(points, at, "right") - 1, np.int64(last - 1))
-        start, base = points[segment], values[segment]
-        slope = (values[segment + 1] - base) / (points[segment + 1] - start)
-        inner = where(at == points[last], values[last] + slope * (at - points[last]), base + slope * (at - start))
-    return where(at < points[0], low, where(at > points[last], high, where(isnan(at), at, inner)))
-
-
-# --------------------------------------------------------------------------------------- polynomials and signals
-
-
-@traced(np.polyval)
-def polyval(p: Any, x: Any) -> Any:
-    """The polynomial with coefficients ``p``, the highest first, at ``x``, by Horner's rule."""
-    coefficients, at = (lift("polyval", part) for part in promote_operands("polyval", p, x))
-    result = at * 0
-    for coefficient in coefficients:
-        result = result * at + coefficient
-    return result
-
-
-@traced(np.polyder)
-def polyder(p: Any, m: int = 1) -> Any:
-    """The coefficients of the ``m``-th derivative of a polynomial."""
-    x = lift("polyder", p)
-    for _ in range(*static_integers("polyder", m)):
-        degree = x.size - 1
-        x = x[:-1] * np.arange(degree, 0, -1) if degree > 0 else x[:0]
-    return x
-
-
-@traced(np.polyint)
-def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
-    """The coefficients of the ``m``-th integral of a polynomial, with integration constants 0."""
-    refuse_unless("polyint", "k", k, None)
-    x = as_inexact("polyint", p)
-    for _ in range(*static_integers("polyint", m)):
-        x = concatenate([x / np.arange(x.size, 0, -1), full((1,), 0, x.dtype)])
-    return x
+# ------------------------------------------------------------------------------------------------------- signals
 
 
 @traced(np.convolve)
@@ -385,61 +261,8 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 @traced(np.correlate)
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
-    """The cross-correlation of two vectors: sums of a[n + k] * v[n]."""
-    x, y = lift("correlate", a), lift("correlate", v)
+    """The cross-correlation of two vectors: sums of a[n + k] * conj(v[n])."""
+    x, y = lift("correlate", a), lift("correlate", conjugate(v))
     if x.size < y.size:
         return convolve(y, x[::-1], mode)[::-1]
     return convolve(x, y[::-1], mode)
-
-
-@traced(np.bincount)
-def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
-    """How often each number occurs, or the sum of its weights; the length is ``minlength`` if values are not known.
-
-    Under ``jit`` a number beyond ``minlength`` raises IndexRangeError.
-    """
-    index = lift("bincount", x)
-    (length,) = static_integers("bincount", minlength)
-    if known_value(index) is not None:
-        values = known_array("bincount", index)
-        length = int(np.maximum(length, values.max() + 1 if values.size else 0))
-    ones = full(index.shape, 1, int64) if weights is None else cast(as_operand("bincount", weights), float64)
-    blank = full((length,), 0, dtype_of(ones))
-    return lift("bincount", scatter(blank, ones, cast(index, int64), axes=(0,), operation="add"))
-
-
-# ---------------------------------------------------------------------------------------------------- statistics
-
-
-@traced(np.cov)
-def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: Any = None, fweights: Any = None,
-        aweights: Any = None, *, dtype: Any = None) -> Any:
-    """The covariance matrix of variables in rows (or columns, if not ``rowvar``)."""
-    refuse_unless("cov", "fweights", fweights, None)
-    refuse_unless("cov", "aweights", aweights, None)
-    blocks = [_observations("cov", part, rowvar) for part in (m, y) if part is not None]
-    x = concatenate(blocks, 0) if len(blocks) > 1 else blocks[0]
-    x = x if dtype is None else x.astype(dtype)
-    divisor = x.shape[1] - (ddof if ddof is not None else 0 if bias else 1)
-    deviations = x - mean(x, 1, keepdims=True)
-    return ((deviations @ deviations.T) / float(divisor if divisor > 0 else 0)).squeeze()
-
-
-def _observations(name: str, part: Any, rowvar: bool) -> Any:
-    x = as_inexact(name, part)
-    if x.ndim > 2:
-        raise ShapeError(f"{name}: expected at most two axes, got shape {x.shape}{user_line()}")
-    if x.ndim < 2:
-        return reshape(x, (1, x.size))
-    return x if rowvar or x.shape[0] == 1 else x.T
-
-
-@traced(np.corrcoef)
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
-    """The correlation matrix of variables in rows (or columns, if not ``rowvar``)."""
-    covariance = cov(x, y, rowvar, dtype=dtype)
-    if covariance.ndim == 0:
-        return covariance / covariance
-    deviations = sqrt(covariance.diagonal())
-    limited = covariance / deviations[:, None] / deviations[None, :]
-    return arithmetic.clamp(limited.dtype.type(-1), limited, limited.dtype.type(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ShapeError
 from gradxform.linear import broadcast, transpose
 from gradxform.numpy.dispatch import refuse_out, traced
-from gradxform.numpy.manipulation import moveaxis, reshape, stack
+from gradxform.numpy.manipulation import moveaxis, reshape, stack, static_integers
 from gradxform.operands import (
     broadcast_operands,
     broadcast_shapes,
@@ -58,22 +59,22 @@ def matmul(x1: Any, x2: Any, /, out: None = None, *, casting: str = "same_kind",
 
 @traced(np.vdot)
 def vdot(a: Any, b: Any, /) -> Any:
-    """The sum of the products of all elements."""
+    """The sum of the products of all elements, those of ``a`` conjugated."""
     x, y = _pair("vdot", a, b)
     if x.size != y.size:
         raise ShapeError(f"vdot: cannot reshape arrays of shapes {x.shape} and {y.shape} to one length{user_line()}")
-    return dot(x.ravel(), y.ravel())
+    return dot(x.conj().ravel(), y.ravel())
 
 
 @traced(np.vecdot)
 def vecdot(x1: Any, x2: Any, /, out: None = None, *, axis: int = -1, **kwargs: Any) -> Any:
-    """The sum of products along ``axis``, the other axes broadcasting."""
+    """The sum of products along ``axis``, elements of ``x1`` conjugated, the other axes broadcasting."""
     refuse_out("vecdot", out)
     x, y = (moveaxis(operand, axis, -1) for operand in _pair("vecdot", x1, x2))
     shape = broadcast_shapes("vecdot", x.shape, y.shape)
     if x.shape[-1] != y.shape[-1]:
         raise ShapeError(f"vecdot: mismatch in core dimension, shapes {x.shape} and {y.shape}{user_line()}")
-    left, right = broadcast_to("vecdot", x, shape), broadcast_to("vecdot", y, shape)
+    left, right = broadcast_to("vecdot", x.conj(), shape), broadcast_to("vecdot", y, shape)
     lanes = tuple(range(len(shape) - 1))
     return dot_general(left, right, ((len(shape) - 1,), (len(shape) - 1,)), (lanes, lanes))
 
@@ -127,17 +128,51 @@ def kron(a: Any, b: Any) -> Any:
     return reshape(operators.multiply(*spread), tuple(m * n for m, n in zip(left, right, strict=True)))
 
 
+@traced(np.matvec)
+def matvec(x1: Any, x2: Any, /, out: None = None, **kwargs: Any) -> Any:
+    """The product of matrices and vectors, stacks of which broadcast."""
+    return _with_vector("matvec", x1, x2, False, out, kwargs)
+
+
+@traced(np.vecmat)
+def vecmat(x1: Any, x2: Any, /, out: None = None, **kwargs: Any) -> Any:
+    """The product of vectors, conjugated, and matrices, stacks of which broadcast."""
+    return _with_vector("vecmat", x1, x2, True, out, kwargs)
+
+
+def _with_vector(name: str, x1: Any, x2: Any, first: bool, out: Any, kwargs: dict[str, Any]) -> Any:
+    refuse_out(name, out)
+    dtype = kwargs.pop("dtype", None)
+    if kwargs.pop("axes", None) is not None:
+        raise ArgumentError(f"{name}: axes is not supported on traced arrays: transpose the operands{user_line()}")
+    x, y = _pair(name, x1, x2)
+    vector, matrix = (x, y) if first else (y, x)
+    if vector.ndim < 1 or matrix.ndim < 2:
+        raise ShapeError(f"{name}: expected a matrix and a vector, got shapes {x.shape} and {y.shape}{user_line()}")
+    if vector.shape[-1] != matrix.shape[-2 if first else -1]:
+        raise ShapeError(f"{name}: mismatch in core dimension, shapes {x.shape} and {y.shape}{user_line()}")
+    if first:
+        result = operators.matmul(vector.conj()[..., None, :], matrix)[..., 0, :]
+    else:
+        result = operators.matmul(matrix, vector[..., None])[..., 0]
+    return lift(name, result if dtype is None else result.astype(dtype))
+
+
 @traced(np.cross)
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Any:
-    """The vector product of vectors of length 3 (NumPy gave up length 2 in version 2.5)."""
+    """The vector product of vectors of length 3; a length of 2 lacks the last component, two of them give only that."""
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = _pair("cross", a, b)
     x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
-    if x.shape[-1] != 3 or y.shape[-1] != 3:
-        raise ShapeError(f"cross: expected arrays of vectors of length 3, got shapes {x.shape} and {y.shape}{user_line()}")
-    left, right = [x[..., k] for k in range(3)], [y[..., k] for k in range(3)]
-    parts = [left[i] * right[j] - left[j] * right[i] for i, j in ((1, 2), (2, 0), (0, 1))]
+    if x.shape[-1] not in (2, 3) or y.shape[-1] not in (2, 3):
+        raise ShapeError(
+            f"cross: expected arrays of vectors of length 2 or 3, got shapes {x.shape} and {y.shape}{user_line()}")
+    flat = x.shape[-1] == y.shape[-1] == 2
+    left, right = ([part[..., k] if k < part.shape[-1] else part[..., 0] * 0 for k in range(3)] for part in (x, y))
+    parts = [left[i] * right[j] - left[j] * right[i] for i, j in (((0, 1),) if flat else ((1, 2), (2, 0), (0, 1)))]
+    if flat:
+        return lift("cross", parts[0])
     return stack(broadcast_operands("cross", parts), normalize_axis("cross", axisc, parts[0].ndim + 1))
 
 
@@ -188,6 +223,9 @@ def _labels(term: str, rank: int, subscripts: str) -> list[str]:
         raise ShapeError(f"einsum: term {term!r} of {subscripts!r} does not fit an operand of rank {rank}{user_line()}")
     spread = [str(k) for k in range(hidden - 1, -1, -1)]
     return [k for part in parts for k in (spread if part == "..." else [part])]
+
+
+_LETTERS = ascii_uppercase + ascii_lowercase
 
 
 class _Term:
@@ -241,10 +279,12 @@ def _extents(labels: list[list[str]], shapes: list[tuple[int, ...]], subscripts:
 @traced(np.einsum)
 def einsum(subscripts: Any, /, *operands: Any, out: None = None, dtype: Any = None, order: str = "K",
            casting: str = "safe", optimize: Any = False) -> Any:
-    """The sum of products that ``subscripts`` describe, contracted pairwise, smallest intermediate result first."""
-    if not isinstance(subscripts, str):
-        raise ArgumentError(
-            f"einsum: expected subscripts as a string, such as 'ij,jk->ik', got {subscripts!r}{user_line()}")
+    """The sum of products that ``subscripts`` describe, contracted pairwise, smallest intermediate result first.
+
+    Operands may be followed by lists of labels instead of a string, and the order of contraction does not follow
+    ``optimize``.
+    """
+    subscripts, operands = _as_text(subscripts, operands)
     values = [lift("einsum", x) for x in promote_operands("einsum", *operands)]
     if dtype is not None:
         values = [x.astype(dtype) for x in values]
@@ -263,6 +303,34 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, dtype: Any = No
     value = transpose(last.value, [last.labels.index(k) for k in result if k in last.labels])
     kept = tuple(position for position, k in enumerate(result) if k in last.labels)
     return lift("einsum", broadcast(value, tuple(extents[k] for k in result), kept))
+
+
+def _as_text(first: Any, rest: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """Subscripts as a string: ``einsum(x, [0, 1], y, [1, 2], [0, 2])`` means ``einsum("ab,bc->ac", x, y)``."""
+    if isinstance(first, str):
+        return first, rest
+    given = (first, *rest)
+    lists = [part for part in given[1::2] if isinstance(part, (list, tuple))]
+    if len(given) < 2 or len(lists) != len(given) // 2:
+        raise ArgumentError(
+            f"einsum: expected subscripts as a string, such as 'ij,jk->ik', or a list of labels behind each operand, got "
+            f"{first!r}{user_line()}")
+
+    def term(labels: Any) -> str:
+        return "".join("..." if label is Ellipsis else _LETTERS[static_integers("einsum", label)[0]] for label in labels)
+
+    inputs = ",".join(map(term, lists))
+    if len(given) % 2:
+        return f"{inputs}->{term(given[-1])}", given[:-1:2]
+    return inputs, given[::2]
+
+
+@traced(np.einsum_path)
+def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
+    """NumPy's order of contraction for ``einsum`` of arrays of these shapes, and what it costs, as text."""
+    text, values = _as_text(subscripts, operands)
+    shapes = (lift("einsum_path", x).shape for x in values)
+    return np.einsum_path(text, *(np.broadcast_to(0.0, shape) for shape in shapes), optimize=optimize)
 
 
 def _without_ones(x: Any, labels: list[str], extents: dict[str, int]) -> Any:

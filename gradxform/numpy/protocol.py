@@ -8,40 +8,18 @@ from typing import Any
 
 import numpy as np
 
-import gradxform.numpy as face
 from gradxform.core import Tracer
 from gradxform.core.source import user_line
-from gradxform.errors import ArgumentTypeError, ReadOnlyError
-from gradxform.numpy.dispatch import SPECIAL, STAGED, call_staged, cannot_write
-from gradxform.numpy.reductions import accumulate_extremum
-from gradxform.operands import lift
-
-_REDUCE = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_and: "all",
-           np.logical_or: "any"}
-_ACCUMULATE = {np.add: "cumsum", np.multiply: "cumprod"}
+from gradxform.errors import ArgumentTypeError
+from gradxform.numpy.dispatch import SPECIAL, STAGED, call_staged
+from gradxform.numpy.ufunc_methods import apply_method
 
 
 def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``ufunc`` or one of its methods, recorded."""
-    name = ufunc.__name__
     if method == "__call__":
         return call_staged(_staged_ufunc(ufunc), inputs, kwargs)
-    out = kwargs.pop("out", None)
-    if out is not None and any(part is not None for part in out):
-        raise cannot_write(f"{name}.{method}")
-    if method == "reduce" and ufunc in _REDUCE:
-        axis = kwargs.pop("axis", 0)
-        return getattr(face, _REDUCE[ufunc])(*inputs, axis=axis, **kwargs)
-    if method == "accumulate" and ufunc in _ACCUMULATE:
-        return getattr(face, _ACCUMULATE[ufunc])(inputs[0], axis=kwargs.pop("axis", 0), **kwargs)
-    if method == "accumulate" and ufunc in (np.maximum, np.minimum):
-        return accumulate_extremum(name, inputs[0], kwargs.pop("axis", 0))
-    if method == "outer" and len(inputs) == 2:
-        left, right = (lift(f"{name}.outer", x) for x in inputs)
-        return _staged_ufunc(ufunc)(left.reshape(*left.shape, *(1,) * right.ndim), right, **kwargs)
-    if method == "at":
-        raise ReadOnlyError(f"{name}.at writes into its argument: use x.at[index].add(values) and its kin{user_line()}")
-    raise ArgumentTypeError(f"{name}.{method} is not supported on traced arrays{user_line()}")
+    return apply_method(ufunc, method, inputs, kwargs)
 
 
 def _staged_ufunc(ufunc: np.ufunc) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from gradxform import operators
 from gradxform.core import dtype_of, shape_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import DType, bool_, float64, int64, is_float, uint64
+from gradxform.dtypes import DType, bool_, float64, int64, is_complex, is_differentiable, uint64
 from gradxform.errors import ArgumentError, DTypeError, ShapeError
 from gradxform.linear import broadcast, full, reduce_sum, transpose
 from gradxform.numpy.dispatch import refuse_out, traced
@@ -28,7 +28,7 @@ from gradxform.operands import (
     promote_operands,
     supported_dtype,
 )
-from gradxform.primitives import arithmetic, cumulative, logic, reductions
+from gradxform.primitives import arithmetic, complex_numbers, cumulative, logic, reductions
 from gradxform.primitives.shape import concatenate, reshape
 
 _MISSING: Any = np._NoValue  # the default by which NumPy tells "not given" from None
@@ -43,6 +43,11 @@ def _restored(result: Any, shape: tuple[int, ...], axes: Axes, keepdims: Any) ->
     if keepdims is _MISSING or not keepdims:
         return lift("reduction", result)
     return lift("reduction", reshape(result, tuple(1 if a in axes else n for a, n in enumerate(shape))))
+
+
+def _reduced(name: str, axis: Any, rank: int) -> Axes:
+    """The axes of a reduction. As NumPy's ufuncs do, one takes 0 and -1 for axes of a number."""
+    return () if not rank and isinstance(axis, int) and axis in (0, -1) else normalize_axes(name, axis, rank)
 
 
 def _summed_dtype(dtype: DType) -> DType:
@@ -84,7 +89,7 @@ def _folded(
     x = as_operand(name, a)
     target = _summed_dtype(dtype_of(x)) if dtype is None else supported_dtype(name, dtype)
     x = cast(x, target)
-    axes = normalize_axes(name, axis, len(shape_of(x)))
+    axes = _reduced(name, axis, len(shape_of(x)))
     result = fold(_masked(name, x, where, neutral), tuple(sorted(axes)))
     return _restored(_starting(combine, result, initial), shape_of(x), axes, keepdims)
 
@@ -119,11 +124,13 @@ def _prod(x: Any, axes: Axes) -> Any:
 def _mean(name: str, a: Any, axis: Any, dtype: Any, where: Any) -> tuple[Any, Any, Axes]:
     x = as_operand(name, a)
     found = dtype_of(x)
-    target = (found if is_float(found) else float64) if dtype is None else supported_dtype(name, dtype)
+    target = (found if is_differentiable(found) else float64) if dtype is None else supported_dtype(name, dtype)
     x = cast(x, target)
     axes = normalize_axes(name, axis, len(shape_of(x)))
     total = reduce_sum(_masked(name, x, where, 0), tuple(sorted(axes)))
     count = cast(_count(name, shape_of(x), axes, where), target)
+    if not is_differentiable(target):  # the mean of integers, towards zero
+        return x, cast(operators.divide(total, count), target), axes
     return x, arithmetic.div(total, count), axes
 
 
@@ -139,7 +146,7 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims
 @traced(np.var)
 def var(a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = _MISSING, *,
         where: Any = _MISSING, mean: Any = _MISSING, correction: Any = _MISSING) -> Any:
-    """The variance over ``axis``: the mean squared deviation, with n - ``ddof`` in the denominator."""
+    """The variance over ``axis``: the mean squared (magnitude of the) deviation, with n - ``ddof`` in the denominator."""
     refuse_out("var", out)
     return _variance("var", a, axis, dtype, ddof, keepdims, where, mean, correction)
 
@@ -165,7 +172,9 @@ def _variance(name: str, a: Any, axis: Any, dtype: Any, ddof: Any, keepdims: Any
         centre = broadcast(centre, shape, kept)
     else:
         centre = broadcast_to(name, cast(as_operand(name, mean), dtype_of(x)), shape)
-    squares = arithmetic.square(arithmetic.sub(x, centre))
+    deviations = arithmetic.sub(x, centre)
+    squares = (complex_numbers.real(arithmetic.mul(deviations, complex_numbers.conj(deviations)))
+               if is_complex(dtype_of(x)) else arithmetic.square(deviations))
     total = reduce_sum(_masked(name, squares, where, 0), tuple(sorted(axes)))
     count = _count(name, shape, axes, where)
     divisor: Any
@@ -174,7 +183,7 @@ def _variance(name: str, a: Any, axis: Any, dtype: Any, ddof: Any, keepdims: Any
     else:
         divisor = operators.subtract(count, ddof)
         divisor = arithmetic.maximum(divisor, dtype_of(divisor).type(0))
-    return _restored(arithmetic.div(total, cast(divisor, dtype_of(x))), shape, axes, keepdims)
+    return _restored(arithmetic.div(total, cast(divisor, dtype_of(total))), shape, axes, keepdims)
 
 
 @traced(np.average)
@@ -185,8 +194,9 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         result = _restored(result, shape_of(x), axes, keepdims)
         total = lift("average", full(result.shape, product_of(shape_of(x)[k] for k in axes), result.dtype))
         return (result, total) if returned else result
-    x, w = promote_operands("average", a, weights)
-    x, w = cast(x, _averaged(dtype_of(x))), cast(w, _averaged(dtype_of(w)))
+    # Integers are averaged in float64, whatever the weights are.
+    wide = [] if is_differentiable(dtype_of(as_operand("average", a))) else [np.float64(0)]
+    x, w, *_ = promote_operands("average", a, weights, *wide)
     axes = normalize_axes("average", axis, len(shape_of(x)))
     if shape_of(w) != shape_of(x):
         if shape_of(w) != tuple(shape_of(x)[k] for k in axes):
@@ -206,10 +216,6 @@ def move_axes_sorted(w: Any, axes: Axes) -> Any:
     return transpose(w, tuple(sorted(range(len(axes)), key=axes.__getitem__)))
 
 
-def _averaged(dtype: DType) -> DType:
-    return dtype if is_float(dtype) else float64
-
-
 # ------------------------------------------------------------------------------------------------------ extrema
 
 
@@ -219,7 +225,7 @@ def _extremum(
 ) -> Any:
     x = as_operand(name, a)
     shape = shape_of(x)
-    axes = normalize_axes(name, axis, len(shape))
+    axes = _reduced(name, axis, len(shape))
     given = initial is not _MISSING and initial is not None
     if not given and product_of(shape[k] for k in axes) == 0:
         if product_of(n for k, n in enumerate(shape) if k not in axes) == 0:
@@ -271,7 +277,7 @@ def ptp(a: Any, axis: Any = None, out: None = None, keepdims: Any = _MISSING) ->
 def _position(name: str, find: Callable[[Any, int], Any], a: Any, axis: Any, keepdims: Any) -> Any:
     x = as_operand(name, a)
     shape = shape_of(x)
-    if axis is None:
+    if axis is None or (not shape and axis in (0, -1)):
         axes: Axes = tuple(range(len(shape)))
         x, position = reshape(x, (product_of(shape),)), 0
     else:
@@ -302,7 +308,7 @@ def argmin(a: Any, axis: Any = None, out: None = None, *, keepdims: Any = _MISSI
 def _logical(name: str, fold: Callable[[Any, Axes], Any], neutral: bool, a: Any, axis: Any, keepdims: Any,
              where: Any) -> Any:
     x = truth(name, a)
-    axes = normalize_axes(name, axis, len(shape_of(x)))
+    axes = _reduced(name, axis, len(shape_of(x)))
     return _restored(fold(_masked(name, x, where, neutral), tuple(sorted(axes))), shape_of(x), axes, keepdims)
 
 
@@ -363,6 +369,7 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> An
 def _with_initial(name: str, scanned: Callable[..., Any], neutral: int, x: Any, axis: Any, dtype: Any,
                   include_initial: bool) -> Any:
     operand = as_operand(name, x)
+    operand = operand if shape_of(operand) else reshape(operand, (1,))
     rank = len(shape_of(operand))
     if axis is None and rank != 1:
         raise ArgumentError(f"{name}: for arrays of rank {rank} an axis must be given{user_line()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import pi
 from typing import Any
 
@@ -11,49 +12,23 @@ import numpy as np
 from gradxform import operators
 from gradxform.core import dtype_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import bool_, float64, int8
-from gradxform.errors import ArgumentTypeError, DTypeError
-from gradxform.numpy.dispatch import as_inexact, operand_in, refuse_unless, traced
+from gradxform.dtypes import bool_, complex128, float64, int8, is_complex, is_differentiable
+from gradxform.errors import DTypeError
+from gradxform.numpy.dispatch import as_inexact
+from gradxform.numpy.ufunc_faces import float_pair as _float_pair
+from gradxform.numpy.ufunc_faces import ufunc
 from gradxform.operands import as_operand, binary, broadcast_operands, cast, lift, promote_operands
-from gradxform.primitives import arithmetic, elementary, logic, special
+from gradxform.primitives import arithmetic, complex_numbers, elementary, logic, special
 
 Apply = Callable[..., Any]
+_ufunc = partial(ufunc, __name__)
 
 
 # ------------------------------------------------------------------------------------------------------- makers
 
 
-def _ufunc(reference: np.ufunc, apply: Apply, sentence: str) -> Any:
-    """The face of a ufunc: ``apply`` takes its operands; ``dtype`` is that in which it is evaluated."""
-    name, count = reference.__name__, reference.nin
-
-    def staged(
-        *operands: Any, where: Any = True, casting: str = "same_kind", order: str = "K", dtype: Any = None,
-        subok: bool = True,
-    ) -> Any:
-        if len(operands) == count + 1 and operands[-1] is None:  # an out of None, by position
-            operands = operands[:-1]
-        if len(operands) != count:
-            raise ArgumentTypeError(f"{name}() takes {count} operands, got {len(operands)}{user_line()}")
-        refuse_unless(name, "where", where, True)
-        result = apply(*[operand_in(name, x, dtype) for x in operands])
-        return result if isinstance(result, tuple) else lift(name, result)
-
-    staged.__name__ = staged.__qualname__ = name
-    staged.__doc__ = sentence
-    return traced(reference)(staged)
-
-
 def _float(name: str, constructor: Apply) -> Apply:
     return lambda x: constructor(as_inexact(name, x))
-
-
-def _float_pair(name: str, constructor: Apply) -> Apply:
-    def apply(x: Any, y: Any) -> Any:
-        x, y = promote_operands(name, x, y)
-        return constructor(*broadcast_operands(name, [as_inexact(name, x), as_inexact(name, y)]))
-
-    return apply
 
 
 def _elementary(reference: np.ufunc, constructor: Apply, sentence: str) -> Any:
@@ -65,7 +40,7 @@ def _on_integers(name: str, constructor: Apply, otherwise: Apply = lambda x: x) 
 
     def apply(x: Any) -> Any:
         operand = as_operand(name, x)
-        return constructor(operand) if dtype_of(operand).kind == "f" else otherwise(operand)
+        return constructor(operand) if is_differentiable(dtype_of(operand)) else otherwise(operand)
 
     return apply
 
@@ -97,9 +72,31 @@ def _logical(name: str, constructor: Apply) -> Apply:
 def _scaled(name: str, factor: float) -> Apply:
     def apply(x: Any) -> Any:
         operand = as_inexact(name, x)
-        return arithmetic.mul(operand, dtype_of(operand).type(factor))
+        return _of_reals(name, lambda angle: arithmetic.mul(angle, dtype_of(angle).type(factor)))(operand)
 
     return apply
+
+
+def _of_reals(name: str, constructor: Apply) -> Apply:
+    """``constructor``, which would take complex numbers too, for a ufunc that does not."""
+
+    def apply(x: Any) -> Any:
+        _refuse_complex(name, x)
+        return constructor(x)
+
+    return apply
+
+
+def _refuse_complex(name: str, x: Any) -> None:
+    if is_complex(dtype_of(x)):
+        raise DTypeError(f"ufunc '{name}' is not defined for complex numbers: take x.real, x.imag or abs(x){user_line()}")
+
+
+def _rint(x: Any) -> Any:
+    """Complex numbers part by part."""
+    if is_complex(dtype_of(x)):
+        return complex_numbers.complex(*(arithmetic.rint(part(x)) for part in (complex_numbers.real, complex_numbers.imag)))
+    return arithmetic.rint(x)
 
 
 # --------------------------------------------------------------------------------------------------- arithmetic
@@ -116,15 +113,16 @@ divmod = _ufunc(np.divmod, operators.divmod_, "``(floor_divide(x, y), remainder(
 negative = _ufunc(np.negative, operators.negative, "-x; refuses booleans.")
 positive = _ufunc(np.positive, operators.positive, "+x; refuses booleans.")
 absolute = abs = _ufunc(np.absolute, operators.absolute, "The magnitude of x; its derivative at 0 is 0.")
-fabs = _elementary(np.fabs, arithmetic.abs, "The magnitude of x as a float; its derivative at 0 is 0.")
-sign = _ufunc(np.sign, _numbers("sign", arithmetic.sign), "-1, 0 or 1, NaN for NaN; the derivative is zero.")
+fabs = _elementary(np.fabs, _of_reals("fabs", arithmetic.abs), "The magnitude of x as a float; its derivative at 0 is 0.")
+sign = _ufunc(
+    np.sign, _numbers("sign", arithmetic.sign), "-1, 0 or 1, NaN for NaN, with derivative zero; x / abs(x) for complex x.")
 square = _ufunc(
     np.square, lambda x: arithmetic.square(cast(x, int8) if dtype_of(x) == bool_ else x), "x * x; booleans give int8.")
 reciprocal = _ufunc(
     np.reciprocal,
     _on_integers("reciprocal", arithmetic.reciprocal, lambda x: arithmetic.floor_divide(dtype_of(x).type(1), x)),
     "1 / x.")
-conjugate = conj = _ufunc(np.conjugate, lambda x: x, "The complex conjugate: x itself, for real x.")
+conjugate = conj = _ufunc(np.conjugate, operators.conjugate, "The complex conjugate: x itself, for real x.")
 maximum = _ufunc(
     np.maximum, binary("maximum", arithmetic.maximum),
     "The larger of x and y, NaN if either is; ties share the derivative.")
@@ -137,7 +135,7 @@ def _ignoring_nan(name: str, extremum: Apply) -> Apply:
     def apply(x: Any, y: Any) -> Any:
         x, y = broadcast_operands(name, promote_operands(name, x, y))
         result = extremum(x, y)
-        if dtype_of(x).kind != "f":
+        if not is_differentiable(dtype_of(x)):
             return result
         return logic.select(logic.isnan(x), y, logic.select(logic.isnan(y), x, result))
 
@@ -166,14 +164,16 @@ fmod = _ufunc(np.fmod, _fmod, "The remainder of x / y with the sign of x; deriva
 
 # ---------------------------------------------------------------------------------------- powers and logarithms
 
-power = _ufunc(np.power, operators.power, "x ** y; d/dx 0**2 = 0, and the derivative in y at x = 0 < y is 0.")
+power = pow = _ufunc(np.power, operators.power, "x ** y; d/dx 0**2 = 0, and the derivative in y at x = 0 < y is 0.")
 
 
 def _float_power(x: Any, y: Any) -> Any:
-    return operators.power(*(cast(as_operand("float_power", operand), float64, True) for operand in (x, y)))
+    operands = [as_operand("float_power", operand) for operand in (x, y)]
+    target = complex128 if any(is_complex(dtype_of(operand)) for operand in operands) else float64
+    return operators.power(*(cast(operand, target, True) for operand in operands))
 
 
-float_power = _ufunc(np.float_power, _float_power, "x ** y in float64.")
+float_power = _ufunc(np.float_power, _float_power, "x ** y in float64, complex operands in complex128.")
 sqrt = _elementary(np.sqrt, arithmetic.sqrt, "The square root, NaN below 0; its derivative at 0 is infinite.")
 cbrt = _elementary(np.cbrt, arithmetic.cbrt, "The real cube root; its derivative at 0 is infinite.")
 exp = _elementary(np.exp, elementary.exp, "e ** x.")
@@ -247,16 +247,11 @@ isinf = _ufunc(np.isinf, _classified("isinf", logic.isinf, False), "Whether x is
 isfinite = _ufunc(np.isfinite, _classified("isfinite", logic.isfinite, True), "Whether x is neither NaN nor infinite.")
 
 
-def _signbit(x: Any) -> Any:
-    x = as_inexact("signbit", x)
-    return logic.less(arithmetic.copysign(dtype_of(x).type(1), x), dtype_of(x).type(0))
-
-
-signbit = _ufunc(np.signbit, _signbit, "Whether the sign bit of x is set, also that of -0.0 and NaN.")
 copysign = _ufunc(np.copysign, _float_pair("copysign", arithmetic.copysign), "The magnitude of x with the sign of y.")
 
 
 def _heaviside(x: Any, y: Any) -> Any:
+    _refuse_complex("heaviside", x)
     zero = dtype_of(x).type(0)
     step = arithmetic.maximum(arithmetic.sign(x), zero)
     return logic.select(*broadcast_operands("heaviside", [logic.equal(x, zero), y, step]))
@@ -269,7 +264,7 @@ heaviside = _ufunc(np.heaviside, _float_pair("heaviside", _heaviside), "0 below 
 floor = _ufunc(np.floor, _on_integers("floor", arithmetic.floor), "The largest integer not above x; derivative zero.")
 ceil = _ufunc(np.ceil, _on_integers("ceil", arithmetic.ceil), "The smallest integer not below x; derivative zero.")
 trunc = _ufunc(np.trunc, _on_integers("trunc", arithmetic.trunc), "The integer part of x; derivative zero.")
-rint = _elementary(np.rint, arithmetic.rint, "The nearest integer as a float, halves to the even one; derivative zero.")
+rint = _elementary(np.rint, _rint, "The nearest integer as a float, halves to the even one; derivative zero.")
 
 
 def _modf(x: Any) -> tuple[Any, Any]:
@@ -281,11 +276,3 @@ def _modf(x: Any) -> tuple[Any, Any]:
 
 
 modf = _ufunc(np.modf, _modf, "The fractional and the integer part of x; the derivative is that of the fraction.")
-
-
-def _ldexp(x: Any, exponent: Any) -> Any:
-    mantissa, power_of_two = promote_operands("ldexp", as_inexact("ldexp", x), exponent)
-    return operators.multiply(mantissa, elementary.exp2(power_of_two))
-
-
-ldexp = _ufunc(np.ldexp, _ldexp, "x * 2**n.")

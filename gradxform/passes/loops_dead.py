@@ -15,6 +15,7 @@ from typing import Any
 
 from gradxform.ir import Atom, Equation, Program, Var
 from gradxform.passes.loop_forms import Scan, While, branches_of, has_effect, with_branches
+from gradxform.passes.sorts_dead import narrow_sort
 
 #: ``program`` without equations that its outputs do not need.
 Sweep = Callable[[Program], Program]
@@ -121,5 +122,5 @@ def _narrow_cond(equation: Equation, needed: set[Atom], sweep: Sweep) -> Equatio
 
 
 _RULES: dict[str, Callable[[Equation, set[Atom], Sweep], Equation]] = {
-    "scan": _narrow_scan, "while": _narrow_while, "cond": _narrow_cond,
+    "scan": _narrow_scan, "while": _narrow_while, "cond": _narrow_cond, "sort": narrow_sort,
 }

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from gradxform.config import config
 from gradxform.ir import Equation, Program, check
 from gradxform.passes.basis import remove_basis
+from gradxform.passes.complex_pairs import split_complex
 from gradxform.passes.cse import share
 from gradxform.passes.dead import remove_dead
 from gradxform.passes.fold import fold_constants
@@ -22,8 +23,10 @@ from gradxform.passes.loops_unite import unite
 from gradxform.passes.loops_unroll import unroll
 from gradxform.passes.merge import merge_pieces
 from gradxform.passes.narrow_products import narrow_products
+from gradxform.passes.piecewise_stores import write_pieces
 from gradxform.passes.rewriting import Vocabulary
 from gradxform.passes.simplify import simplify
+from gradxform.passes.small_matrices import write_small_matrices
 from gradxform.passes.upright_products import upright_products
 
 Pass = Callable[[Program, Vocabulary], Program]
@@ -31,6 +34,7 @@ Pass = Callable[[Program, Vocabulary], Program]
 PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("inline", inline, "put the equations of called programs in the places of the calls"),
     ("dead", remove_dead, "remove equations that no output needs"),
+    ("small", write_small_matrices, "write linear algebra of small matrices out, element by element"),
     ("fold", fold_constants, "evaluate equations on literals"),
     ("simplify", simplify, "apply algebraic rules that are numerically safe"),
     ("cse", share, "compute common subexpressions once"),
@@ -51,8 +55,18 @@ MAX_ROUNDS = 3
 
 
 def optimise(program: Program, vocabulary: Vocabulary) -> Program:
-    """``program`` after all passes, programs within its equations included; inputs and outputs keep their places."""
-    return _optimised(program, vocabulary, {}, config.snapshot().verify_ir)
+    """``program`` after all passes, programs within its equations included; inputs and outputs keep their places.
+
+    Complex ones are real arrays of the same memory from here on; see complex_pairs.
+    """
+    verify = config.snapshot().verify_ir
+    split = split_complex(program, vocabulary)
+    if verify and split is not program:
+        check(split, "after complex numbers became pairs")
+    written = write_pieces(_optimised(split, vocabulary, {}, verify), vocabulary)
+    if verify:
+        check(written, "after pieces became stores")
+    return written
 
 
 def _optimised(program: Program, vocabulary: Vocabulary, done: dict[Program, Program], verify: bool) -> Program:

@@ -5,6 +5,8 @@ from gradxform.core import Primitive
 from gradxform.linear import add, broadcast, full, reduce_sum, transpose, zeros
 from gradxform.primitives import (
     arithmetic,
+    bessel,
+    bits,
     call,
     callback,
     checkpointing,
@@ -14,15 +16,29 @@ from gradxform.primitives import (
     cumulative,
     custom,
     elementary,
+    failing,
+    fourier,
+    gamma_functions,
     implicit,
     indexing,
+    integrals,
+    linalg,
+    linalg_equations,
+    linalg_pseudo,
+    linalg_qr,
+    linalg_solve,
+    linalg_spectral,
     logic,
+    random_bits,
     reductions,
     scan,
     shape,
+    sorting,
     special,
     while_loop,
+    windows,
 )
+from gradxform.primitives import complex as complex_numbers
 from gradxform.primitives.arithmetic import (
     abs,
     cbrt,
@@ -47,6 +63,7 @@ from gradxform.primitives.arithmetic import (
     sub,
     trunc,
 )
+from gradxform.primitives.complex import complex, conj, imag, real
 from gradxform.primitives.contraction import dot_general
 from gradxform.primitives.cumulative import cummax, cummin, cumprod, cumsum
 from gradxform.primitives.elementary import (
@@ -100,25 +117,29 @@ from gradxform.primitives.logic import (
 )
 from gradxform.primitives.reductions import argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_prod
 from gradxform.primitives.shape import concatenate, iota, pad, reshape, reverse, slice_array, unit_vectors
+from gradxform.primitives.sorting import argsort, order_statistics, sort
 from gradxform.primitives.special import digamma, erf, erfc, erfinv, gaussian, lgamma, logaddexp, polygamma, sigmoid
 
 #: Every primitive by name, in a fixed order.
 ROSTER: dict[str, Primitive] = {
     primitive.name: primitive
-    for family in (linear, arithmetic, elementary, special, logic, shape, reductions, cumulative, contraction, indexing, call,
-                   callback, scan, while_loop, cond, constant, custom, checkpointing, implicit)
+    for family in (linear, arithmetic, complex_numbers, elementary, special, gamma_functions, bessel, integrals, logic, bits,
+                   random_bits, shape, fourier, reductions, cumulative, contraction, indexing, sorting, call, callback, scan,
+                   while_loop, cond, constant, custom, checkpointing, implicit, windows, failing, linalg, linalg_solve,
+                   linalg_qr, linalg_spectral, linalg_pseudo, linalg_equations)
     for primitive in family.PRIMITIVES
 }
 
 __all__ = [
     "ROSTER", "abs", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
-    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast", "cbrt", "ceil", "clamp", "concatenate",
-    "convert", "copysign", "cos", "cosh", "cummax", "cummin", "cumprod", "cumsum", "digamma", "div", "dot_general",
-    "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "full", "gather", "gaussian", "greater",
-    "greater_equal", "hypot", "integer_pow", "iota", "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal",
-    "lgamma", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "maximum", "minimum", "mul", "neg", "not_equal", "pad", "polygamma", "pow", "reciprocal", "reduce_and", "reduce_max",
-    "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "remainder", "reshape", "reverse", "right_shift", "rint",
-    "rsqrt", "scatter", "select", "sigmoid", "sign", "sin", "sinh", "slice_array", "sqrt", "square", "stop_gradient",
-    "sub", "tan", "tanh", "transpose", "trunc", "unit_vectors", "zeros",
+    "argsort", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast", "cbrt", "ceil", "clamp", "complex",
+    "concatenate", "conj", "convert", "copysign", "cos", "cosh", "cummax", "cummin", "cumprod", "cumsum", "digamma",
+    "div", "dot_general", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "full",
+    "gather", "gaussian", "greater", "greater_equal", "hypot", "imag", "integer_pow", "iota", "isfinite", "isinf",
+    "isnan", "left_shift", "less", "less_equal", "lgamma", "log", "log10", "log1p", "log2", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mul", "neg", "not_equal", "order_statistics", "pad", "polygamma",
+    "pow", "real", "reciprocal", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum",
+    "remainder", "reshape", "reverse", "right_shift", "rint", "rsqrt", "scatter", "select", "sigmoid", "sign", "sin",
+    "sinh", "slice_array", "sort", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "transpose", "trunc",
+    "unit_vectors", "zeros",
 ]

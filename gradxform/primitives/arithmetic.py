@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from gradxform.core import Primitive, bind
-from gradxform.dtypes import check_same
+from gradxform.core import Primitive, bind, dtype_of
+from gradxform.dtypes import check_same, is_complex, is_differentiable, part_dtype
 from gradxform.errors import ArgumentError, NotDifferentiableError
 from gradxform.ir import ArrayType
 from gradxform.linear import batch_elementwise, elementwise_shape
 from gradxform.loopir.expression import Apply, Expression, Index
 from gradxform.loopir.expression import constant as loop_constant
 from gradxform.loopir.lowering import Map, Operand, elementwise
+from gradxform.primitives.complex import conj, from_real, imag, real, turned
 from gradxform.primitives.logic import equal, greater_equal, less_equal, select
 from gradxform.primitives.rules import (
     ANY,
+    INEXACT,
     NUMBERS,
+    REALS,
     binary,
     check_kind,
     constant,
@@ -49,7 +52,7 @@ def mul(x: Any, y: Any) -> Any:
 
 
 def div(x: Any, y: Any) -> Any:
-    """x / y on floats; IEEE infinities and NaN at y = 0."""
+    """x / y on floats and complex numbers; infinities and NaN at y = 0."""
     return bind(div_p, *same_dtype(x, y))
 
 
@@ -59,7 +62,7 @@ def square(x: Any) -> Any:
 
 
 def reciprocal(x: Any) -> Any:
-    """1 / x on floats."""
+    """1 / x on floats and complex numbers."""
     return bind(reciprocal_p, x)
 
 
@@ -89,17 +92,18 @@ mul_p = binary("mul", mul, evaluate=np.multiply, tangents=(lambda t, x, y, z: mu
                kinds=ANY, transpose=_mul_transpose)
 def _divisor_tangent(t: Any, x: Any, y: Any, z: Any) -> Any:
     """-t x / y^2, where z = x / y; that is -t z^2 for x = 1."""
-    one = isinstance(x, (float, np.floating)) and x == 1
+    one = isinstance(x, (float, np.inexact)) and x == 1
     return mul(t, neg(square(z) if one else mul(z, reciprocal(y))))
 
 
 # 1 / y is a factor of both tangents and of those of higher order: one division for all of them, and none where y is known.
 div_p = binary("div", div, evaluate=np.divide,
-               tangents=(lambda t, x, y, z: mul(t, reciprocal(y)), _divisor_tangent),
+               tangents=(lambda t, x, y, z: mul(t, reciprocal(y)), _divisor_tangent), kinds=INEXACT,
                transpose=_div_transpose)
 square_p = unary("square", square, evaluate=np.square, tangent=lambda t, x, y: mul(t, mul(x, constant(2, x))),
                  kinds=NUMBERS)
-reciprocal_p = unary("reciprocal", reciprocal, evaluate=np.reciprocal, tangent=lambda t, x, y: mul(t, neg(square(y))))
+reciprocal_p = unary("reciprocal", reciprocal, evaluate=np.reciprocal, kinds=INEXACT,
+                     tangent=lambda t, x, y: mul(t, neg(square(y))))
 
 # ------------------------------------------------------------------------------------------------- integer powers
 
@@ -110,7 +114,7 @@ _LARGEST_PRODUCT = 16
 def integer_pow(x: Any, exponent: int) -> Any:
     """x to a fixed integer power, x**0 = 1 for every x.
 
-    Integers wrap around and refuse a negative exponent (ArgumentError). Floats are multiplied by repeated squaring up
+    Integers wrap around and refuse a negative exponent (ArgumentError). Other numbers are multiplied by repeated squaring up
     to an exponent of 16, a negative power is the reciprocal of the positive one.
     """
     return bind(integer_pow_p, x, exponent=exponent)
@@ -137,7 +141,7 @@ def _product(x: Any, exponent: int, multiply: Callable[[Any, Any], Any]) -> Any:
 
 
 def _is_product(dtype: Any, exponent: int) -> bool:
-    return dtype.kind != "f" or -_LARGEST_PRODUCT <= exponent <= _LARGEST_PRODUCT
+    return not is_differentiable(dtype) or -_LARGEST_PRODUCT <= exponent <= _LARGEST_PRODUCT
 
 
 def _integer_pow_evaluate(x: Any, *, exponent: int) -> Any:
@@ -190,7 +194,7 @@ integer_pow_p = Primitive(
 
 
 def sqrt(x: Any) -> Any:
-    """The square root; NaN below 0, its derivative at 0 is infinite."""
+    """The square root; NaN below 0, its derivative at 0 is infinite. Complex: with a real part that is not negative."""
     return bind(sqrt_p, x)
 
 
@@ -204,10 +208,11 @@ def rsqrt(x: Any) -> Any:
     return bind(rsqrt_p, x)
 
 
-sqrt_p = unary("sqrt", sqrt, evaluate=np.sqrt, tangent=lambda t, x, y: mul(t, mul(constant(0.5, x), reciprocal(y))))
+sqrt_p = unary("sqrt", sqrt, evaluate=np.sqrt, kinds=INEXACT,
+               tangent=lambda t, x, y: mul(t, mul(constant(0.5, x), reciprocal(y))))
 cbrt_p = unary("cbrt", cbrt, evaluate=np.cbrt,
                tangent=lambda t, x, y: mul(t, mul(constant(1 / 3, x), reciprocal(square(y)))))
-rsqrt_p = unary("rsqrt", rsqrt, evaluate=lambda x: np.reciprocal(np.sqrt(x)),
+rsqrt_p = unary("rsqrt", rsqrt, evaluate=lambda x: np.reciprocal(np.sqrt(x)), kinds=INEXACT,
                 tangent=lambda t, x, y: mul(t, mul(mul(y, reciprocal(x)), constant(-0.5, x))))
 
 # ----------------------------------------------------------------------------------------- division with remainder
@@ -229,20 +234,20 @@ def remainder(x: Any, y: Any) -> Any:
     return bind(remainder_p, *same_dtype(x, y))
 
 
-floor_divide_p = binary("floor_divide", floor_divide, evaluate=np.floor_divide, tangents=None, kinds=NUMBERS)
-remainder_p = binary("remainder", remainder, evaluate=np.remainder, kinds=NUMBERS,
+floor_divide_p = binary("floor_divide", floor_divide, evaluate=np.floor_divide, tangents=None, kinds=REALS)
+remainder_p = binary("remainder", remainder, evaluate=np.remainder, kinds=REALS,
                      tangents=(lambda t, x, y, z: t, lambda t, x, y, z: mul(t, neg(floor_divide(x, y)))))
 
 # ------------------------------------------------------------------------------------------------ sign and rounding
 
 
 def abs(x: Any) -> Any:  # noqa: A001
-    """The magnitude; its derivative at 0 is 0. The smallest signed integer stays as it is."""
+    """The magnitude, real; its derivative at 0 is 0. The smallest signed integer stays as it is."""
     return bind(abs_p, x)
 
 
 def sign(x: Any) -> Any:
-    """-1, 0 or 1, NaN for NaN; the derivative is zero."""
+    """-1, 0 or 1, NaN for NaN; the derivative is zero. Of a complex z it is z / abs(z), and its derivative at 0 is 0."""
     return bind(sign_p, x)
 
 
@@ -271,8 +276,23 @@ def trunc(x: Any) -> Any:
     return bind(trunc_p, x)
 
 
-abs_p = unary("abs", abs, evaluate=np.abs, tangent=lambda t, x, y: mul(t, sign(x)), kinds=NUMBERS)
-sign_p = unary("sign", sign, evaluate=np.sign, tangent=None, kinds=NUMBERS)
+def _abs_tangent(t: Any, x: Any, y: Any) -> Any:
+    """The part of t along x."""
+    return real(mul(t, conj(sign(x)))) if is_complex(dtype_of(x)) else mul(t, sign(x))
+
+
+def _sign_tangent(t: Any, x: Any, y: Any) -> Any:
+    """A turn: the part of t across x moves the direction of x, by its share of the radius."""
+    if not is_complex(dtype_of(x)):
+        return None
+    radius = abs(x)
+    # Nothing is divided by a radius of 0: there the derivative is 0, as that of the radius is.
+    turn = div(imag(mul(t, conj(y))), select(equal(radius, constant(0, radius)), constant(np.inf, radius), radius))
+    return mul(turned(y), from_real(turn))
+
+
+abs_p = unary("abs", abs, evaluate=np.abs, tangent=_abs_tangent, kinds=NUMBERS, result=part_dtype)
+sign_p = unary("sign", sign, evaluate=np.sign, tangent=_sign_tangent, kinds=NUMBERS)
 copysign_p = binary("copysign", copysign, evaluate=np.copysign,
                     tangents=(lambda t, x, y, z: mul(t, mul(sign(x), copysign(constant(1, x), y))), None))
 floor_p = unary("floor", floor, evaluate=np.floor, tangent=None)
@@ -284,12 +304,18 @@ trunc_p = unary("trunc", trunc, evaluate=np.trunc, tangent=None)
 
 
 def maximum(x: Any, y: Any) -> Any:
-    """The larger one; NaN if either is NaN, on booleans "or". Where they are equal each gets half of the derivative."""
+    """The larger one; NaN if either is NaN, on booleans "or". Where they are equal each gets half of the derivative.
+
+    Complex numbers are compared by their real parts, those of equal real parts by their imaginary ones.
+    """
     return bind(maximum_p, *same_dtype(x, y))
 
 
 def minimum(x: Any, y: Any) -> Any:
-    """The smaller one; NaN if either is NaN, on booleans "and". Where they are equal each gets half the derivative."""
+    """The smaller one; NaN if either is NaN, on booleans "and". Where they are equal each gets half the derivative.
+
+    Complex numbers are compared as by `maximum`.
+    """
     return bind(minimum_p, *same_dtype(x, y))
 
 

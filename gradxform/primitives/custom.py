@@ -21,7 +21,7 @@ import numpy as np
 
 from gradxform.core import Builder, Primitive, Refuses, Undefined, bind_all, outside, run, shape_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import DType, is_float
+from gradxform.dtypes import DType, is_differentiable
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Opaque, Program, Var
 from gradxform.linear import add, broadcast, reduce_sum, zeros
@@ -134,7 +134,7 @@ def linear_obstacle(program: Program, linear: Sequence[bool]) -> str | None:
     for equation in program.equations:
         if any(x in dependent for x in equation.inputs):
             for var in equation.outputs:
-                if not is_float(var.type.dtype):
+                if not is_differentiable(var.type.dtype):
                     return f"{equation.operation.name} makes a {var.type} of it"
             dependent.update(equation.outputs)
     for position, atom in enumerate(program.outputs):

@@ -1,20 +1,32 @@
-"""Exponentials, logarithms, powers, trigonometric and hyperbolic functions, on floats.
+"""Exponentials, logarithms, powers, trigonometric and hyperbolic functions, on floats and complex numbers.
 
-Derivatives are written so that they neither overflow nor cancel where the derivative itself does not.
+Derivatives are written so that they neither overflow nor cancel where the derivative itself does not. Those of complex
+functions are the derivatives of the branch that NumPy (as C99) takes, on the cuts too, where the sign of a zero tells the
+sides apart: what leads to a root there keeps the signs of zeros.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gradxform.core import bind
+from gradxform.core import Primitive, bind, dtype_of
+from gradxform.dtypes import is_complex
 from gradxform.linear import add
 from gradxform.primitives.arithmetic import div, mul, neg, reciprocal, rsqrt, square, sub
+from gradxform.primitives.complex import turned
 from gradxform.primitives.logic import equal, greater_equal, logical_and, select
-from gradxform.primitives.rules import NUMBERS, binary, constant, same_dtype, unary
+from gradxform.primitives.rules import INEXACT, NUMBERS, Tangent, binary, constant, same_dtype, unary
+
+
+def _function(
+    name: str, constructor: Callable[[Any], Any], *, evaluate: Callable[..., Any], tangent: Tangent
+) -> Primitive:
+    return unary(name, constructor, evaluate=evaluate, tangent=tangent, kinds=INEXACT)
+
 
 # -------------------------------------------------------------------------------------- exponentials and logarithms
 
@@ -54,15 +66,17 @@ def log1p(x: Any) -> Any:
     return bind(log1p_p, x)
 
 
-exp_p = unary("exp", exp, evaluate=np.exp, tangent=lambda t, x, y: mul(t, y))
-exp2_p = unary("exp2", exp2, evaluate=np.exp2, tangent=lambda t, x, y: mul(t, mul(y, constant(math.log(2), x))))
+exp_p = _function("exp", exp, evaluate=np.exp, tangent=lambda t, x, y: mul(t, y))
+exp2_p = _function("exp2", exp2, evaluate=np.exp2, tangent=lambda t, x, y: mul(t, mul(y, constant(math.log(2), x))))
 # exp(x) rather than y + 1, which has no correct digits for very negative x.
-expm1_p = unary("expm1", expm1, evaluate=np.expm1, tangent=lambda t, x, y: mul(t, exp(x)))
-log_p = unary("log", log, evaluate=np.log, tangent=lambda t, x, y: mul(t, reciprocal(x)))
-log2_p = unary("log2", log2, evaluate=np.log2, tangent=lambda t, x, y: mul(t, mul(constant(1 / math.log(2), x), reciprocal(x))))
-log10_p = unary("log10", log10, evaluate=np.log10,
-                tangent=lambda t, x, y: mul(t, mul(constant(1 / math.log(10), x), reciprocal(x))))
-log1p_p = unary("log1p", log1p, evaluate=np.log1p, tangent=lambda t, x, y: mul(t, reciprocal(add(x, constant(1, x)))))
+expm1_p = _function("expm1", expm1, evaluate=np.expm1, tangent=lambda t, x, y: mul(t, exp(x)))
+log_p = _function("log", log, evaluate=np.log, tangent=lambda t, x, y: mul(t, reciprocal(x)))
+log2_p = _function("log2", log2, evaluate=np.log2,
+                   tangent=lambda t, x, y: mul(t, mul(constant(1 / math.log(2), x), reciprocal(x))))
+log10_p = _function("log10", log10, evaluate=np.log10,
+                    tangent=lambda t, x, y: mul(t, mul(constant(1 / math.log(10), x), reciprocal(x))))
+log1p_p = _function("log1p", log1p, evaluate=np.log1p,
+                    tangent=lambda t, x, y: mul(t, reciprocal(add(x, constant(1, x)))))
 
 # ---------------------------------------------------------------------------------------------------------- powers
 
@@ -149,18 +163,42 @@ def _one_minus_square(x: Any) -> Any:
     return mul(sub(one, x), add(x, constant(1, x)))
 
 
+def _one_plus(x: Any) -> Any:
+    # Adding to a complex x would make an imaginary part of -0 one of +0, on the other side of a cut.
+    return sub(x, constant(-1, x)) if is_complex(dtype_of(x)) else add(x, constant(1, x))
+
+
+def _over_one_minus_square(x: Any) -> Any:
+    """1 / (1 - x*x), the derivative of arctanh; of complex x by two reciprocals, for inf - inf is NaN in their product."""
+    if not is_complex(dtype_of(x)):
+        return reciprocal(_one_minus_square(x))
+    return mul(reciprocal(sub(constant(1, x), x)), reciprocal(add(x, constant(1, x))))
+
+
+def _over_root(x: Any) -> Any:
+    """1 / sqrt(1 - x*x), the derivative of arcsin.
+
+    Of complex x two roots are taken, for that of the product may be on the wrong side. 1 - x is written as -(x - 1),
+    which keeps the sign of an imaginary part of 0.
+    """
+    if not is_complex(dtype_of(x)):
+        return rsqrt(_one_minus_square(x))
+    return mul(rsqrt(neg(sub(x, constant(1, x)))), rsqrt(_one_plus(x)))
+
+
 def _over_hypot(x: Any, h: Any) -> Any:
     return div(x, select(equal(h, constant(0, h)), constant(math.inf, h), h))
 
 
-sin_p = unary("sin", sin, evaluate=np.sin, tangent=lambda t, x, y: mul(t, cos(x)))
-cos_p = unary("cos", cos, evaluate=np.cos, tangent=lambda t, x, y: mul(t, neg(sin(x))))
-tan_p = unary("tan", tan, evaluate=np.tan, tangent=lambda t, x, y: mul(t, add(square(y), constant(1, x))))
-arcsin_p = unary("arcsin", arcsin, evaluate=np.arcsin, tangent=lambda t, x, y: mul(t, rsqrt(_one_minus_square(x))))
-arccos_p = unary("arccos", arccos, evaluate=np.arccos,
-                 tangent=lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square(x)))))
-arctan_p = unary("arctan", arctan, evaluate=np.arctan,
-                 tangent=lambda t, x, y: mul(t, reciprocal(add(square(x), constant(1, x)))))
+sin_p = _function("sin", sin, evaluate=np.sin, tangent=lambda t, x, y: mul(t, cos(x)))
+cos_p = _function("cos", cos, evaluate=np.cos, tangent=lambda t, x, y: mul(t, neg(sin(x))))
+tan_p = _function("tan", tan, evaluate=np.tan, tangent=lambda t, x, y: mul(t, add(square(y), constant(1, x))))
+arcsin_p = _function("arcsin", arcsin, evaluate=np.arcsin, tangent=lambda t, x, y: mul(t, _over_root(x)))
+arccos_p = _function("arccos", arccos, evaluate=np.arccos,
+                     tangent=lambda t, x, y: mul(t, neg(_over_root(x))))
+# arctan(x) = -i arctanh(i x).
+arctan_p = _function("arctan", arctan, evaluate=np.arctan, tangent=lambda t, x, y: mul(
+    t, _over_one_minus_square(turned(x)) if is_complex(dtype_of(x)) else reciprocal(add(square(x), constant(1, x)))))
 # Divided by the radius twice: its square would overflow.
 arctan2_p = binary("arctan2", arctan2, evaluate=np.arctan2,
                    tangents=(lambda t, y, x, z: mul(t, div(div(x, hypot(x, y)), hypot(x, y))),
@@ -201,16 +239,17 @@ def arctanh(x: Any) -> Any:
     return bind(arctanh_p, x)
 
 
-sinh_p = unary("sinh", sinh, evaluate=np.sinh, tangent=lambda t, x, y: mul(t, cosh(x)))
-cosh_p = unary("cosh", cosh, evaluate=np.cosh, tangent=lambda t, x, y: mul(t, sinh(x)))
-tanh_p = unary("tanh", tanh, evaluate=np.tanh, tangent=lambda t, x, y: mul(t, sub(constant(1, x), square(y))))
-arcsinh_p = unary("arcsinh", arcsinh, evaluate=np.arcsinh,
-                  tangent=lambda t, x, y: mul(t, reciprocal(hypot(x, constant(1, x)))))
+sinh_p = _function("sinh", sinh, evaluate=np.sinh, tangent=lambda t, x, y: mul(t, cosh(x)))
+cosh_p = _function("cosh", cosh, evaluate=np.cosh, tangent=lambda t, x, y: mul(t, sinh(x)))
+tanh_p = _function("tanh", tanh, evaluate=np.tanh, tangent=lambda t, x, y: mul(t, sub(constant(1, x), square(y))))
+# arcsinh(x) = -i arcsin(i x).
+arcsinh_p = _function("arcsinh", arcsinh, evaluate=np.arcsinh, tangent=lambda t, x, y: mul(
+    t, _over_root(turned(x)) if is_complex(dtype_of(x)) else reciprocal(hypot(x, constant(1, x)))))
 # Two roots: the square of x would overflow, and x*x - 1 cancels near 1.
-arccosh_p = unary("arccosh", arccosh, evaluate=np.arccosh,
-                  tangent=lambda t, x, y: mul(t, mul(rsqrt(sub(x, constant(1, x))), rsqrt(add(x, constant(1, x))))))
-arctanh_p = unary("arctanh", arctanh, evaluate=np.arctanh,
-                  tangent=lambda t, x, y: mul(t, reciprocal(_one_minus_square(x))))
+arccosh_p = _function("arccosh", arccosh, evaluate=np.arccosh,
+                      tangent=lambda t, x, y: mul(t, mul(rsqrt(sub(x, constant(1, x))), rsqrt(_one_plus(x)))))
+arctanh_p = _function("arctanh", arctanh, evaluate=np.arctanh,
+                      tangent=lambda t, x, y: mul(t, _over_one_minus_square(x)))
 
 PRIMITIVES = (
     exp_p, exp2_p, expm1_p, log_p, log2_p, log10_p, log1p_p, pow_p,

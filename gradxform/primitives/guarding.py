@@ -2,8 +2,8 @@
 
 When lanes that have finished, or branches that are not taken, are computed along with others and thrown away, their
 indices may be out of range and their loops may never end. A guarded program has one more input, the boolean ``active``.
-Where it is false, indices that would be checked, or that are promised to be inside, are 0, conditions of loops are false
-and numbers of iterations are 0.
+Where it is false, indices that would be checked, or that are promised to be inside, are 0, conditions of loops are false,
+numbers of iterations are 0, and matrices are the identity, which can be decomposed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gradxform.dtypes import bool_
 from gradxform.ir import ArrayType, Equation, Literal, Program, Var, programs_in
 from gradxform.ir.memo import kept
 from gradxform.primitives.logic import logical_and, select
+from gradxform.primitives.matrices import identity
 
 _ACTIVE = ArrayType(bool_, ())
 
@@ -49,6 +50,8 @@ def _needs_guard(equation: Equation) -> bool:
         return False
     if name in ("gather", "scatter"):
         return bool(params["mode"] != "clip")
+    if name in _MATRICES:
+        return bool(params.get("checked", True))
     return (name == "while" or params.get("length", 0) < 0
             or any(map(_needs_guard, [e for value in params.values() for p in programs_in(value) for e in p.equations])))
 
@@ -66,6 +69,20 @@ def _guard_scatter(operands: Sequence[Any], params: dict[str, Any], active: Any)
 
 def _safe(indices: Sequence[Any], active: Any) -> list[Any]:
     return [select(active, index, dtype_of(index).type(0)) for index in indices]
+
+
+#: What can fail, and which of its operands decide.
+_MATRICES: dict[str, tuple[int, ...]] = {
+    "cholesky": (0,), "eig": (0,), "eigh": (0,), "inverse": (0,), "solve": (1,), "square_root": (0,), "svd": (0,),
+    "sylvester": (0, 1), "triangular_solve": (0,),
+}
+
+
+def _guard_matrices(positions: tuple[int, ...]) -> Callable[[Sequence[Any], dict[str, Any], Any], Guarded]:
+    def guard(operands: Sequence[Any], params: dict[str, Any], active: Any) -> Guarded:
+        return [select(active, x, identity(x)) if k in positions else x for k, x in enumerate(operands)], params
+
+    return guard
 
 
 def _guard_call(operands: Sequence[Any], params: dict[str, Any], active: Any) -> Guarded:
@@ -113,4 +130,5 @@ _GUARDS: dict[str, Callable[[Sequence[Any], dict[str, Any], Any], Guarded]] = {
     "cond": _guard_cond,
     "scan": _guard_scan,
     "while": _guard_while,
+    **{name: _guard_matrices(positions) for name, positions in _MATRICES.items()},
 }

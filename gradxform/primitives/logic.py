@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradxform.core import Primitive, bind, type_of
-from gradxform.dtypes import DType, bool_, canonical
+from gradxform.dtypes import DType, bool_, canonical, is_complex, is_differentiable
 from gradxform.ir import ArrayType
 from gradxform.linear import batch_elementwise
 from gradxform.linear import select as select
@@ -17,7 +17,7 @@ from gradxform.primitives.rules import (
     ANY,
     BITS,
     BOOLEAN,
-    FLOATS,
+    INEXACT,
     INTEGERS,
     binary,
     no_tangent,
@@ -30,7 +30,7 @@ from gradxform.primitives.rules import (
 
 
 def less(x: Any, y: Any) -> Any:
-    """x < y; false where either is NaN."""
+    """x < y; false where either is NaN. Complex numbers by their real parts, and by the imaginary ones if those are equal."""
     return bind(less_p, *same_dtype(x, y))
 
 
@@ -135,23 +135,23 @@ right_shift_p = binary("right_shift", right_shift, evaluate=np.right_shift, tang
 
 
 def isnan(x: Any) -> Any:
-    """Whether x is NaN, on floats."""
+    """Whether x, or a part of a complex x, is NaN."""
     return bind(isnan_p, x)
 
 
 def isinf(x: Any) -> Any:
-    """Whether x is an infinity of either sign, on floats."""
+    """Whether x, or a part of a complex x, is an infinity of either sign."""
     return bind(isinf_p, x)
 
 
 def isfinite(x: Any) -> Any:
-    """Whether x is neither NaN nor infinite, on floats."""
+    """Whether neither x nor a part of a complex x is NaN or infinite."""
     return bind(isfinite_p, x)
 
 
-isnan_p = unary("isnan", isnan, evaluate=np.isnan, tangent=None, kinds=FLOATS, result=bool_)
-isinf_p = unary("isinf", isinf, evaluate=np.isinf, tangent=None, kinds=FLOATS, result=bool_)
-isfinite_p = unary("isfinite", isfinite, evaluate=np.isfinite, tangent=None, kinds=FLOATS, result=bool_)
+isnan_p = unary("isnan", isnan, evaluate=np.isnan, tangent=None, kinds=INEXACT, result=bool_)
+isinf_p = unary("isinf", isinf, evaluate=np.isinf, tangent=None, kinds=INEXACT, result=bool_)
+isfinite_p = unary("isfinite", isfinite, evaluate=np.isfinite, tangent=None, kinds=INEXACT, result=bool_)
 
 # ------------------------------------------------------------------------------------------------------- convert
 
@@ -161,7 +161,8 @@ def convert(x: Any, dtype: DType, weak: bool = False) -> Any:
 
     Floats become integers by truncation. A value outside of the integer type's range, and NaN, gives what the machine
     gives, as in C and NumPy: an unspecified number. Integers become narrower integers modulo their range. Anything but
-    zero becomes True. The derivative is that of the identity between floats, and zero otherwise.
+    zero becomes True. Complex numbers become real ones by losing their imaginary part. The derivative is that of the
+    identity, or of the real part, between floats and complex numbers, and zero otherwise.
     """
     dtype = canonical(dtype)
     found = type_of(x)
@@ -170,13 +171,18 @@ def convert(x: Any, dtype: DType, weak: bool = False) -> Any:
 
 def _convert_jvp(primals: Any, tangents: Sequence[Any], output: Any, *, dtype: DType, weak: bool) -> Any:
     (t,) = tangents
-    return None if t is None or dtype.kind != "f" else convert(t, dtype)
+    return None if t is None or not is_differentiable(dtype) else convert(t, dtype)
+
+
+def _convert_evaluate(x: Any, *, dtype: DType, weak: bool) -> Any:
+    # NumPy warns when imaginary parts are dropped; whoever calls `convert` has said so.
+    return (x.real if is_complex(x.dtype) and dtype.kind not in "bc" else x).astype(dtype)
 
 
 convert_p = Primitive(
     "convert",
     type=lambda x, *, dtype, weak: ArrayType(dtype, x.shape, weak),
-    evaluate=lambda x, *, dtype, weak: x.astype(dtype),
+    evaluate=_convert_evaluate,
     jvp=_convert_jvp,
     transpose=lambda ct, operands, *, dtype, weak: (convert(ct, operands[0].type.dtype),),
     batch=batch_elementwise(convert),

@@ -177,7 +177,7 @@ def _lower_argument(reduce: Callable[[Any, Axes], Any]) -> Callable[..., Expands
 
         def build(x: Any) -> Any:
             attained = equal(x, _spread(reduce(x, (axis,)), shape, (axis,)))
-            if dtype.kind == "f":
+            if dtype.kind in "fc":
                 # If one element is NaN so is the extremum, which then equals nothing.
                 attained = logical_or(attained, not_equal(x, x))
             candidates = select(attained, iota(shape, int64, axis), full(shape, shape[axis], int64))

@@ -22,12 +22,10 @@ from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
-from gradxform.dtypes import is_float
+from gradxform.dtypes import is_differentiable
 from gradxform.ir import Atom, Equation, Program, Var
 from gradxform.ir.callback import has_effect, may_fail, replayed
-
-#: Operations that read their operand under another index, and cost nothing.
-VIEWS = frozenset(("broadcast", "reshape", "reverse", "slice", "transpose"))
+from gradxform.ir.families import VIEWS
 
 #: Operations of about one instruction per element; divisions and roots take longer than others, but not than memory.
 CHEAP = VIEWS | frozenset((
@@ -244,7 +242,7 @@ def compares_floats(equation: Equation) -> bool:
 
     Computed again in another loop an operand may differ in its last bit, and then nothing is equal: the answer is kept.
     """
-    return equation.operation.name in ("equal", "not_equal") and is_float(equation.inputs[0].type.dtype)
+    return equation.operation.name in ("equal", "not_equal") and is_differentiable(equation.inputs[0].type.dtype)
 
 
 def _is_cheap(equation: Equation) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradxform.core import Primitive, Refuses, Undefined, dtype_of
-from gradxform.dtypes import DType, check_same
+from gradxform.dtypes import DType, check_same, is_complex
 from gradxform.errors import DTypeError
 from gradxform.ir import ArrayType
 from gradxform.linear import add, batch_elementwise, broadcast_like, elementwise_shape, unbroadcast
@@ -17,24 +17,29 @@ from gradxform.linear import same_dtype as same_dtype
 from gradxform.loopir.lowering import elementwise
 
 #: Kinds of dtype, as ``np.dtype.kind`` writes them.
-FLOATS, INTEGERS, NUMBERS, BITS, BOOLEAN, ANY = "f", "iu", "iuf", "biu", "b", "biuf"
+FLOATS, COMPLEX, INEXACT, INTEGERS, REALS, NUMBERS = "f", "c", "fc", "iu", "iuf", "iufc"
+BITS, BOOLEAN, ANY = "biu", "b", "biufc"
 
-_KIND_NAMES = {FLOATS: "a float", INTEGERS: "an integer", NUMBERS: "an integer or float",
-               BITS: "a bool or integer", BOOLEAN: "a bool", ANY: "a supported"}
+_KIND_NAMES = {FLOATS: "a float", COMPLEX: "a complex", INEXACT: "a float or complex", INTEGERS: "an integer",
+               REALS: "an integer or float", NUMBERS: "an integer, float or complex", BITS: "a bool or integer",
+               BOOLEAN: "a bool", ANY: "a supported"}
 
 Tangent = Callable[..., Any]
+#: The dtype of a result if it is not that of the operands, or how to find it from theirs.
+Result = DType | Callable[[DType], DType] | None
 
 
-_OPERATORS = ("neg", "abs", "integer_pow", "bitwise_not", "logical_not", "stop_gradient")
+_OPERATORS = ("neg", "abs", "integer_pow", "bitwise_not", "logical_not", "stop_gradient", "real", "imag", "conj")
 
 
 def check_kind(name: str, dtype: DType, kinds: str) -> None:
     """Raises DTypeError unless ``dtype`` is of one of ``kinds``."""
     if dtype.kind not in kinds:
-        raise DTypeError(f"{name}: expected operands of {_KIND_NAMES[kinds]} dtype, got {dtype}: cast with .astype")
+        mend = "take x.real, x.imag or abs(x)" if is_complex(dtype) else "cast with .astype"
+        raise DTypeError(f"{name}: expected operands of {_KIND_NAMES[kinds]} dtype, got {dtype}: {mend}")
 
 
-def unary_type(name: str, kinds: str, result: DType | None = None) -> Callable[..., ArrayType]:
+def unary_type(name: str, kinds: str, result: Result = None) -> Callable[..., ArrayType]:
     """The type rule of a unary elementwise primitive; parameters do not matter to it.
 
     Python's own operators keep its scalars weak; any other function gives a NumPy scalar, as ``np.sin(2.0)`` does.
@@ -45,7 +50,7 @@ def unary_type(name: str, kinds: str, result: DType | None = None) -> Callable[.
         check_kind(name, x.dtype, kinds)
         if result is None:
             return x if operator else x.strong()
-        return ArrayType(result, x.shape, operator and x.weak)
+        return ArrayType(result(x.dtype) if callable(result) else result, x.shape, operator and x.weak)
 
     return rule
 
@@ -78,7 +83,7 @@ def unary(
     evaluate: Callable[..., Any],
     tangent: Tangent | None,
     kinds: str = FLOATS,
-    result: DType | None = None,
+    result: Result = None,
     transpose: Callable[..., Any] | None = None,
 ) -> Primitive:
     """An elementwise primitive of one operand.
@@ -153,5 +158,5 @@ def is_linear(operand: Any) -> bool:
 
 
 def constant(value: float, like: Any) -> Any:
-    """A number in the dtype of ``like``."""
+    """A real number in the dtype of ``like``."""
     return dtype_of(like).type(value)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradxform.core import Primitive, Refuses, Undefined, bind, dtype_of, shape_of, type_of
 from gradxform.core.tracing import python_literal
-from gradxform.dtypes import DType, check_same, int64, python_scalar_dtype
+from gradxform.dtypes import DType, check_same, int64, is_differentiable, python_scalar_dtype
 from gradxform.errors import AxisError, DTypeError, ShapeError
 from gradxform.ir import ArrayType
 from gradxform.linear import broadcast, check_axes, full, instantiate, linear_jvp, reduce_sum, zeros
@@ -360,8 +360,8 @@ def iota(shape: tuple[int, ...], dtype: DType, axis: int) -> Any:
 
 
 def _unit_vectors_type(*, dtype: DType, size: int) -> ArrayType:
-    if dtype.kind != "f":
-        raise DTypeError(f"unit_vectors: a basis of tangents is of a float dtype, not of {dtype}")
+    if not is_differentiable(dtype):
+        raise DTypeError(f"unit_vectors: a basis of tangents is of a float or complex dtype, not of {dtype}")
     return ArrayType(dtype, (size, size))
 
 

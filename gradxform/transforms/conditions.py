@@ -19,7 +19,6 @@ views.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ import numpy as np
 
 from gradxform.core import dtype_of, type_of
 from gradxform.data_class import data_class
-from gradxform.dtypes import is_float
+from gradxform.dtypes import is_differentiable
 from gradxform.ir import Atom, Equation, Literal, Program, Var
 from gradxform.ir.callback import has_effect
 from gradxform.ir.families import ELEMENTWISE
@@ -156,7 +155,7 @@ def _singular(equation: Equation) -> bool:
 
 
 def _is_tame(atom: Atom) -> bool:
-    return isinstance(atom, Literal) and math.isfinite(atom.value)
+    return isinstance(atom, Literal) and bool(np.isfinite(atom.value))
 
 
 # ------------------------------------------------------------------------------------------------------ the analysis
@@ -207,7 +206,7 @@ def _varying(program: Program, nonzero: Sequence[bool]) -> dict[Atom, None]:
     varying: dict[Atom, None] = {v: None for v, flag in zip(program.inputs, nonzero, strict=True) if flag}
     for equation in program.equations:
         if equation.operation.name != "stop_gradient" and any(x in varying for x in equation.inputs):
-            varying.update((v, None) for v in equation.outputs if is_float(v.type.dtype))
+            varying.update((v, None) for v in equation.outputs if is_differentiable(v.type.dtype))
     return varying
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradxform.core import Builder, replay
-from gradxform.dtypes import is_float
+from gradxform.dtypes import is_differentiable
 from gradxform.ir import Atom, Equation, Literal, Program, Var
 from gradxform.transforms.conditions import Masked, Masks, find_masks
 
@@ -54,7 +54,7 @@ def push_forward(
         results, outgoing = _pushed(equation, operands, incoming, dict(equation.params))
         values.update(zip(equation.outputs, results, strict=True))
         for var, tangent in zip(equation.outputs, outgoing, strict=True):
-            if tangent is not None and is_float(var.type.dtype):
+            if tangent is not None and is_differentiable(var.type.dtype):
                 derivatives[var] = tangent
     builder.source = outer_source
     outputs = [x.value if isinstance(x, Literal) else values[x] for x in program.outputs]
@@ -84,7 +84,7 @@ def _push_masked(
 
     def keep(equation: Equation, outgoing: Sequence[Any]) -> None:
         for var, tangent in zip(equation.outputs, outgoing, strict=True):
-            if tangent is not None and is_float(var.type.dtype):
+            if tangent is not None and is_differentiable(var.type.dtype):
                 derivatives[var] = tangent
 
     def push(equations: Sequence[Equation]) -> None:
@@ -138,7 +138,7 @@ def _pushed(
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """The results of an equation and their tangents."""
     operation = equation.operation
-    varies = any(t is not None for t in incoming) and any(is_float(v.type.dtype) for v in equation.outputs)
+    varies = any(t is not None for t in incoming) and any(is_differentiable(v.type.dtype) for v in equation.outputs)
     if varies and operation.multiple:
         return operation.jvp(operands, incoming, **params)  # type: ignore[no-any-return]
     results = replay(equation, operands)

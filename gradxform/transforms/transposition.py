@@ -11,6 +11,7 @@ from typing import Any
 
 from gradxform.core import Builder, Undefined, replay, run
 from gradxform.data_class import data_class
+from gradxform.dtypes import is_differentiable
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import Literal, Program, Var
 from gradxform.ir.barriers import separated
@@ -102,7 +103,7 @@ def vjp(program: Program, wanted: Sequence[bool]) -> tuple[Program, tuple[bool, 
 def pull_back(program: Program, wanted: Sequence[bool]) -> Pullback:
     """One program for the values and the cotangents of the ``wanted`` inputs."""
     for var, flag in zip(program.inputs, wanted, strict=True):
-        if flag and var.type.dtype.kind != "f":
+        if flag and not is_differentiable(var.type.dtype):
             raise NotDifferentiableError(f"vjp: an input of type {var.type} has no derivative: cast it to a float dtype")
     parts, depends = linearize(program, wanted)
     builder = Builder("vjp")

@@ -3,7 +3,10 @@
 ``KNOWN`` marks those whose result's shape depends on values, which must be known while tracing.
 """
 
-CALLS = (
+from further_calls import FURTHER_CALLS
+from sorting_calls import SORTING_CALLS
+
+BASIC_CALLS = (
     "m.sin(v)", "m.cos(v)", "m.tan(v)", "m.sinh(v)", "m.cosh(v)", "m.tanh(v)", "m.exp(v)", "m.exp2(v)", "m.expm1(v)",
     "m.log(p)", "m.log2(p)", "m.log10(p)", "m.log1p(p)", "m.sqrt(p)", "m.cbrt(v)", "m.arcsin(u)", "m.arccos(u)",
     "m.arctan(v)", "m.arcsinh(v)", "m.arctanh(u)", "m.asin(u)", "m.acos(u)", "m.atan(v)", "m.asinh(v)", "m.atanh(u)",
@@ -237,5 +240,8 @@ CALLS = (
     "m.correlate(v, p)", "m.correlate(v, p, 'full')", "m.correlate(p, v, 'same')", "KNOWN m.bincount(k)",
     "KNOWN m.bincount(k, weights=p[:3], minlength=5)", "KNOWN m.bincount(k, minlength=2)", "m.cov(A)",
     "m.cov(A, rowvar=False)", "m.cov(v, w)", "m.cov(v)", "m.cov(A, bias=True)", "m.cov(A, ddof=0)", "m.corrcoef(A)",
-    "m.corrcoef(v, w)", "m.corrcoef(v)", "m.real(A)", "m.imag(A)",
+    "m.corrcoef(v, w)", "m.corrcoef(v)", "m.real(A)", "m.imag(A)", "m.angle(v)", "m.angle(f, True)",
+    "m.angle(i)", "m.iscomplex(A)", "m.isreal(A)", "m.real_if_close(v)",
 )
+
+CALLS = (*BASIC_CALLS, *FURTHER_CALLS, *SORTING_CALLS)

@@ -16,7 +16,7 @@ from gradxform.transforms import batch, jvp, vjp
 
 #: Relative to the largest element; central differences lose half the digits.
 DIFFERENCE_TOLERANCE = 2e-7
-EXACT_TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-4}
+EXACT_TOLERANCE = {np.dtype(kind): tolerance for kinds, tolerance in (("dD", 1e-12), ("fF", 2e-4)) for kind in kinds}
 
 
 def trace(function: Callable[..., Any], *arrays: Any) -> Program:
@@ -39,13 +39,19 @@ def close(found: Any, expected: Any, tolerance: float) -> None:
 
 
 def _floats(arrays: Sequence[Any]) -> list[bool]:
-    return [np.asarray(a).dtype.kind == "f" for a in arrays]
+    return [np.asarray(a).dtype.kind in "fc" for a in arrays]
 
 
 def _directions(arrays: Sequence[Any], seed: int) -> list[Any]:
     generator = np.random.default_rng(seed)
-    return [generator.standard_normal(np.shape(a)).astype(np.asarray(a).dtype)
-            for a, flag in zip(arrays, _floats(arrays), strict=True) if flag]
+
+    def direction(a: Any) -> Any:
+        parts = generator.standard_normal(np.shape(a))
+        if np.asarray(a).dtype.kind == "c":
+            parts = parts + 1j * generator.standard_normal(np.shape(a))
+        return parts.astype(np.asarray(a).dtype)
+
+    return [direction(a) for a, flag in zip(arrays, _floats(arrays), strict=True) if flag]
 
 
 def _tangents_of(program: Program, arrays: Sequence[Any], directions: Sequence[Any]) -> list[Any]:
@@ -62,19 +68,19 @@ def _moved(arrays: Sequence[Any], directions: Sequence[Any], step: float) -> lis
 
 
 def check_derivatives(program: Program, arrays: Sequence[Any], seed: int = 0) -> None:
-    """jvp against central differences, and <ct, jvp v> = <vjp ct, v>; ``arrays`` are float64 or integers."""
+    """jvp against central differences, and <ct, jvp v> = <vjp ct, v>; ``arrays`` are float64, complex128 or integers."""
     directions = _directions(arrays, seed)
     tangents = _tangents_of(program, arrays, directions)
     step = 1e-5
     ahead, behind = (run(program, _moved(arrays, directions, s)) for s in (step, -step))
     for tangent, atom, plus, minus in zip(tangents, program.outputs, ahead, behind, strict=True):
-        if atom.type.dtype.kind == "f":
+        if atom.type.dtype.kind in "fc":
             close(tangent, (np.asarray(plus) - minus) / (2 * step), DIFFERENCE_TOLERANCE)
     check_adjoint(program, arrays, seed)
 
 
 def check_adjoint(program: Program, arrays: Sequence[Any], seed: int = 0) -> None:
-    """<ct, jvp v> = <vjp ct, v>."""
+    """<ct, jvp v> = <vjp ct, v>, with the real parts of the products of complex numbers."""
     directions = _directions(arrays, seed)
     pushed, depends = jvp(program, _floats(arrays))
     pulled, _ = vjp(program, _floats(arrays))
@@ -86,8 +92,8 @@ def check_adjoint(program: Program, arrays: Sequence[Any], seed: int = 0) -> Non
     pullbacks = run(pulled, [*arrays, *cotangents])[count:]
     for array, pullback in zip(directions, pullbacks, strict=True):
         assert np.shape(pullback) == np.shape(array) and pullback.dtype == array.dtype
-    forward = sum(float(np.sum(c * t)) for c, t in zip(cotangents, tangents, strict=True))
-    reverse = sum(float(np.sum(p * v)) for p, v in zip(pullbacks, directions, strict=True))
+    forward = sum(float(np.sum(c * t).real) for c, t in zip(cotangents, tangents, strict=True))
+    reverse = sum(float(np.sum(p * v).real) for p, v in zip(pullbacks, directions, strict=True))
     tolerance = max(EXACT_TOLERANCE[d.dtype] for d in directions)
     np.testing.assert_allclose(forward, reverse, rtol=tolerance, atol=tolerance * 10)
 
@@ -107,17 +113,21 @@ def check_batching(program: Program, arrays: Sequence[Any], size: int = 3, seed:
         for position, (value, flag) in enumerate(zip(found, out_flags, strict=True)):
             stacked = np.stack([np.asarray(row[position]) for row in expected])
             value = np.asarray(value) if flag else np.broadcast_to(value, stacked.shape)
-            close(value, stacked, 1e-12 if stacked.dtype.itemsize == 8 else 1e-5)
+            close(value, stacked, 1e-5 if stacked.dtype.char in "fF" else 1e-12)
 
 
 def check_function(function: Callable[..., Any], arrays: Sequence[Any], reference: Callable[..., Any] | None = None,
-                   orders: int = 2) -> None:
-    """Evaluation, lowering, batching and derivatives up to ``orders`` of ``function`` at float64 ``arrays``."""
+                   orders: int = 2, lowered: bool = True) -> None:
+    """Evaluation, lowering, batching and derivatives up to ``orders`` of ``function`` at float64 ``arrays``.
+
+    Not ``lowered`` are complex numbers: before there are loops they become pairs.
+    """
     program = trace(function, *arrays)
     if reference is not None:
         for found, expected in zip(run(program, arrays), _listed(reference(*arrays)), strict=True):
             close(found, expected, 1e-13)
-    check_lowering(program, arrays)
+    if lowered:
+        check_lowering(program, arrays)
     check_batching(program, arrays)
     current, points = program, list(arrays)
     for order in range(orders):
@@ -125,8 +135,10 @@ def check_function(function: Callable[..., Any], arrays: Sequence[Any], referenc
         if order == 0 and orders:
             check_single_precision(function, arrays)
             pulled, depends = vjp(current, _floats(points))
-            cotangents = [np.ones(atom.type.shape) for atom, d in zip(current.outputs, depends, strict=True) if d]
-            check_lowering(pulled, [*points, *cotangents])
+            cotangents = [np.ones(atom.type.shape, atom.type.dtype)
+                          for atom, d in zip(current.outputs, depends, strict=True) if d]
+            if lowered:
+                check_lowering(pulled, [*points, *cotangents])
             check_batching(pulled, [*points, *cotangents])
         pushed, _ = jvp(current, _floats(points))
         points = [*points, *_directions(points, 10 + order)]
@@ -134,15 +146,17 @@ def check_function(function: Callable[..., Any], arrays: Sequence[Any], referenc
 
 
 def check_single_precision(function: Callable[..., Any], arrays: Sequence[Any]) -> None:
-    """float32 keeps its dtype through values and derivatives, and agrees with float64."""
-    narrow = [np.asarray(a).astype(np.float32) if flag else a for a, flag in zip(arrays, _floats(arrays), strict=True)]
+    """float32 and complex64 keep their dtype through values and derivatives, and agree with float64 and complex128."""
+    narrow = [np.asarray(a).astype({"f": np.float32, "c": np.complex64}[np.asarray(a).dtype.kind]) if flag else a
+              for a, flag in zip(arrays, _floats(arrays), strict=True)]
     program, wide = trace(function, *narrow), trace(function, *arrays)
     directions = _directions(narrow, 5)
     found = _tangents_of(program, narrow, directions)
-    expected = _tangents_of(wide, arrays, [d.astype(np.float64) for d in directions])
+    expected = _tangents_of(wide, arrays, [d.astype({"f": np.float64, "c": np.complex128}[d.dtype.kind])
+                                           for d in directions])
     for f, e, atom in zip(found, expected, program.outputs, strict=True):
-        if atom.type.dtype.kind == "f":
-            close(f, e.astype(np.float32), 1e-4)
+        if atom.type.dtype.kind in "fc":
+            close(f, e.astype(atom.type.dtype), 1e-4)
     check_adjoint(program, narrow)
 
 

@@ -36,9 +36,9 @@ def evaluate(program: Program, arguments: Sequence[Any]) -> list[Any]:
 
 
 def has_float32(program: Program) -> bool:
-    """Whether some value is of dtype float32, so that float64 results may have its precision only."""
+    """Whether some value is of dtype float32 or complex64, so that float64 results may have its precision only."""
     types = [*program.input_types, *(v.type for e in program.equations for v in e.outputs)]
-    return any(t.dtype == np.float32 for t in types)
+    return any(t.dtype in (np.float32, np.complex64) for t in types)
 
 
 def assert_results(program: Program, found: Sequence[Any], expected: Sequence[Any], kind: str, what: str) -> None:
