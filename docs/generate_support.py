@@ -19,6 +19,7 @@ import gradxform.numpy
 import gradxform.numpy.fft
 import gradxform.numpy.linalg
 import gradxform.scipy.special
+import gradxform.scipy.stats
 
 PAGE = Path(__file__).with_name("numpy.md")
 BEGIN = "<!-- The rest is written by docs/generate_support.py. -->\n"
@@ -51,9 +52,10 @@ FAMILIES = {
     "gradxform.numpy.linalg": "gradxform.numpy.linalg",
     "gradxform.numpy.fft": "gradxform.numpy.fft",
     "gradxform.scipy.special": "gradxform.scipy.special",
+    "gradxform.scipy.stats": "gradxform.scipy.stats",
 }
 #: The modules that users import, the first of which has NumPy's main namespace; the others are families of their own.
-FACES = (gradxform.numpy, gradxform.numpy.linalg, gradxform.numpy.fft, gradxform.scipy.special)
+FACES = (gradxform.numpy, gradxform.numpy.linalg, gradxform.numpy.fft, gradxform.scipy.special, gradxform.scipy.stats)
 
 #: What is otherwise than in NumPy when arrays are traced, beside what holds for all functions.
 DIFFERS = {

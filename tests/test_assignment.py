@@ -573,6 +573,17 @@ def test_pullbacks_keep_the_values_they_were_made_with() -> None:
     np.testing.assert_allclose(gx.jit(function)(X), X * X)
 
 
+def test_results_of_lax_are_no_views() -> None:
+    def function(x: Any) -> Any:
+        y = x * 1
+        for view in (lax.reshape(y, (2, 3)), lax.reshape(y, (6,)), lax.slice(y, (1,), (3,)), lax.rev(y, (0,)),
+                     lax.squeeze(y, ()), lax.dynamic_slice(y, (0,), (6,)), lax.expand_dims(y, (0,)), lax.stop_gradient(y)):
+            view += 1.0
+        return y
+
+    np.testing.assert_array_equal(gx.jit(function)(X), X)
+
+
 def test_closed_traces() -> None:
     kept: list[Any] = []
     gx.jit(lambda x: kept.append(x * 1) or kept.append(kept[0][1:]) or x)(X)

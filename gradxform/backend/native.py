@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 @cache
 def families() -> Mapping[str, Mapping[str, Callable[..., RoutineText]]]:
     """The routines by family and name; each is called with the routine's parameters."""
-    from gradxform.backend import fail_text, fourier_text, lapack_text, sort_text
+    from gradxform.backend import fail_text, fourier_text, lapack_text, sort_routines
 
-    return {"lapack": lapack_text.ROUTINES, "sort": sort_text.ROUTINES, "fft": fourier_text.ROUTINES, "fail": fail_text.ROUTINES}
+    return {"lapack": lapack_text.ROUTINES, "sort": sort_routines.ROUTINES, "fft": fourier_text.ROUTINES,
+            "fail": fail_text.ROUTINES}
 
 
 def _routine(module: Module, routine: Routine) -> str:

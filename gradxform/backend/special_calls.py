@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -18,12 +19,9 @@ import numpy as np
 from gradxform.backend import compile as compiler
 from gradxform.backend import disk_cache
 from gradxform.backend.compile import Loaded, Tier
-from gradxform.backend.scalar_programs import Programs
 from gradxform.errors import CompileError
 from gradxform.ir.special_names import OWN_FUNCTIONS
 from gradxform.loopir.scalar import PROGRAMS
-
-_OPTIONAL = re.compile(r", struct \w+ \*__pyx_optional_args")
 
 
 @cache
@@ -89,6 +87,8 @@ done:
 
 def _module(name: str) -> tuple[str, list[str]]:
     """The text of the module of a program, and what it imports."""
+    from gradxform.backend.scalar_programs import Programs  # reads Python's source, and is not needed before
+
     programs = Programs()
     programs.add(PROGRAMS[name])
     numbers = range(OWN_FUNCTIONS[name])
@@ -106,6 +106,14 @@ def _module(name: str) -> tuple[str, list[str]]:
 _loaded: dict[str, Loaded] = {}
 # Two threads must not load one module twice: the code of the one that is forgotten would be freed.
 _loading = threading.RLock()
+
+
+def _start_afresh_in_child() -> None:
+    global _loading
+    _loading = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_start_afresh_in_child)
 
 
 def _program(name: str) -> Loaded:

@@ -41,7 +41,7 @@ def cholesky(x: Any, *, symmetrize_input: bool = True) -> Any:
 
 
 def eigh(x: Any, *, lower: bool = True, symmetrize_input: bool = True) -> tuple[Any, Any]:
-    """Eigenvectors, as columns, and eigenvalues, in increasing order, of Hermitian matrices; see `gradxform.numpy.linalg.eigh`."""
+    """Eigenvectors, as columns, and eigenvalues, in increasing order, of Hermitian matrices; see `numpy.linalg.eigh`."""
     a = _matrix("eigh", x)
     w, v = linalg_spectral.eigh(triangular.symmetrised(a) if symmetrize_input else a, not lower, checked=False)
     return v, w

@@ -18,7 +18,7 @@ from gradxform.core import shape_of, type_of
 from gradxform.core.source import user_line
 from gradxform.dtypes import inexact, int64, is_differentiable
 from gradxform.errors import ArgumentError, ArgumentTypeError, ShapeError
-from gradxform.lax.staging import strong
+from gradxform.lax.staging import strong, valued
 from gradxform.linear import broadcast as lay_along
 from gradxform.linear import reduce_sum as sum_over
 from gradxform.operands import (
@@ -169,6 +169,7 @@ def clamp(min: Any, x: Any, max: Any) -> Any:
     return strong(primitives.clamp(*broadcast_operands("clamp", promote_operands("clamp", min, x, max))))
 
 
+@valued
 def convert_element_type(operand: Any, new_dtype: Any) -> Any:
     """The array in another dtype; the derivative passes between float and complex dtypes and is zero otherwise.
 
@@ -199,6 +200,7 @@ def _shape(name: str, shape: Any) -> tuple[int, ...]:
     return extents
 
 
+@valued
 def broadcast(operand: Any, sizes: Sequence[int]) -> Any:
     """The array repeated along new leading axes of these extents.
 
@@ -212,6 +214,7 @@ def broadcast(operand: Any, sizes: Sequence[int]) -> Any:
     return strong(lay_along(x, (*front, *shape), tuple(range(len(front), len(front) + len(shape)))))
 
 
+@valued
 def broadcast_in_dim(operand: Any, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Any:
     """The array with its axes laid along ``broadcast_dimensions`` of ``shape``, repeated along the others.
 
@@ -230,6 +233,7 @@ def broadcast_in_dim(operand: Any, shape: Sequence[int], broadcast_dimensions: S
     return strong(lay_along(x, extents, axes))
 
 
+@valued
 def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Any:
     """The array with the axes from start_dimension up to, not including, stop_dimension made one.
 
@@ -245,6 +249,7 @@ def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = No
     return face.reshape(x, (*shape[:first], joined, *shape[first + len(axes):]))
 
 
+@valued
 def concatenate(operands: Sequence[Any], dimension: int) -> Any:
     """Arrays joined along an axis that they have.
 
@@ -255,6 +260,7 @@ def concatenate(operands: Sequence[Any], dimension: int) -> Any:
     return face.concatenate(operands, dimension)
 
 
+@valued
 def expand_dims(array: Any, dimensions: Sequence[int]) -> Any:
     """The array with new axes of extent 1 at these positions of the result."""
     return face.expand_dims(array, tuple(dimensions))
@@ -292,6 +298,7 @@ def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Any:
     return primitives.iota(extents, supported_dtype("iota", dtype), normalize_axis("iota", dimension, len(extents)))
 
 
+@valued
 def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Any:
     """The array with ``padding_value`` before, behind and between its elements.
 
@@ -328,12 +335,14 @@ def _shape_triple(triple: Any) -> tuple[int, int, int]:
     return before, behind, between
 
 
+@valued
 def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None) -> Any:
     """The elements in the order of ``dimensions`` (their own unless given), in an array of shape ``new_sizes``."""
     x = operand if dimensions is None else face.transpose(operand, tuple(dimensions))
     return face.reshape(x, tuple(new_sizes))
 
 
+@valued
 def rev(operand: Any, dimensions: Sequence[int]) -> Any:
     """The array with these axes read from their ends.
 
@@ -344,6 +353,7 @@ def rev(operand: Any, dimensions: Sequence[int]) -> Any:
     return face.flip(operand, tuple(dimensions))
 
 
+@valued
 def slice(
     operand: Any, start_indices: Sequence[int], limit_indices: Sequence[int], strides: Sequence[int] | None = None,
 ) -> Any:
@@ -366,6 +376,7 @@ def slice(
     return strong(primitives.slice_array(x, start, limit, steps))
 
 
+@valued
 def slice_in_dim(
     operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0,
 ) -> Any:
@@ -373,6 +384,7 @@ def slice_in_dim(
     return operand[_along("slice_in_dim", operand, axis, builtins.slice(start_index, limit_index, stride))]
 
 
+@valued
 def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True) -> Any:
     """The element of one axis at a known index; with ``keepdims`` the axis stays, with extent 1."""
     shape = shape_of(as_operand("index_in_dim", operand))
@@ -387,11 +399,13 @@ def _along(name: str, operand: Any, axis: int, part: Any) -> tuple[Any, ...]:
     return tuple(part if a == position else builtins.slice(None) for a in range(rank))
 
 
+@valued
 def squeeze(array: Any, dimensions: Sequence[int]) -> Any:
     """The array without these axes, whose extents are 1."""
     return face.squeeze(array, tuple(dimensions))
 
 
+@valued
 def transpose(operand: Any, permutation: Sequence[int]) -> Any:
     """The array with its axes permuted: axis i of the result is axis permutation[i].
 

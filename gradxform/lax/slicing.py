@@ -13,7 +13,7 @@ from gradxform.core.source import user_line
 from gradxform.dtypes import holds_weak, int64
 from gradxform.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from gradxform.indexing import wrap_negative
-from gradxform.lax.staging import strong
+from gradxform.lax.staging import strong, valued
 from gradxform.linear import add, inverse_permutation, transpose
 from gradxform.operands import as_operand, broadcast_operands, broadcast_to, cast, normalize_axes, normalize_axis
 from gradxform.primitives.arithmetic import clamp
@@ -99,6 +99,7 @@ def _window_first(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
     return (*axes, *(a for a in range(rank) if a not in axes))
 
 
+@valued
 def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) -> Any:
     """The window of ``operand`` that begins at ``start_indices``, which may be computed, and has shape ``slice_sizes``.
 
@@ -129,6 +130,7 @@ def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) 
     return transpose(result, inverse_permutation(_window_first(axes, len(shape))))
 
 
+@valued
 def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Any:
     """``operand`` with ``update`` in place of its window at ``start_indices``, which may be computed.
 
@@ -176,6 +178,7 @@ def _like(name: str, values: Any, x: Any) -> Any:
     return cast(values, target)
 
 
+@valued
 def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: int = 0) -> Any:
     """`dynamic_slice` along one axis: ``slice_size`` elements from ``start_index`` on, the other axes whole.
 
@@ -192,6 +195,7 @@ def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: 
     return dynamic_slice(x, starts, sizes)
 
 
+@valued
 def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool = True) -> Any:
     """The element of one axis at ``index``, which may be computed and is limited to the axis.
 
@@ -210,6 +214,7 @@ def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool
     return reshape(result, (*shape[:position], *shape[position + 1:]))
 
 
+@valued
 def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axis: int) -> Any:
     """`dynamic_update_slice` along one axis: ``update`` begins at ``start_index`` of it, and at 0 of the others.
 
@@ -223,6 +228,7 @@ def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axi
     return dynamic_update_slice(x, update, [start_index if a == position else 0 for a in range(rank)])
 
 
+@valued
 def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int) -> Any:
     """``operand`` with ``update`` as the element of one axis at ``index``; ``update`` has that axis, with extent 1, or not.
 

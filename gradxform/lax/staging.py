@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
+from typing import cast as typed
 
 from gradxform import tree
 from gradxform.api.disabling import jit_disabled
 from gradxform.api.execution import execute
 from gradxform.api.tracing import Traced, as_values, types_of
-from gradxform.array import Array
+from gradxform.array import Array, fresh
 from gradxform.core import Builder, Tracer, current_builder, run, type_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import leaked
@@ -100,6 +102,20 @@ def with_common_constants(bodies: Sequence[Body]) -> tuple[list[Program], list[A
 
 def _identity(value: Any) -> int:
     return id(value.atom) if isinstance(value, Tracer) else id(value)
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def valued(function: Function) -> Function:
+    """A function whose result shares no memory with its arguments, though NumPy's of that kind gives views of them."""
+
+    @functools.wraps(function)
+    def apart(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        return fresh(result) if isinstance(result, Array) else result
+
+    return typed(Function, apart)
 
 
 def strong(value: Any) -> Any:

@@ -29,10 +29,10 @@ def traced_with_size(reference: Callable[..., Any]) -> Callable[[Function], Func
     """As ``traced``: the face of a function of NumPy that has the further keywords ``size`` and ``fill_value`` here."""
 
     def decorate(staged: Function) -> Function:
-        def plain(*args: Any, size: Any = None, **kwargs: Any) -> Any:
-            if size is None:
-                return reference(*args, **{name: x for name, x in kwargs.items() if name != "fill_value" or x is not None})
-            return evaluated(staged, args, {"size": size, **kwargs})
+        def plain(*args: Any, size: Any = None, fill_value: Any = None, **kwargs: Any) -> Any:
+            if size is None and fill_value is None:
+                return reference(*args, **kwargs)
+            return evaluated(staged, args, {"size": size, "fill_value": fill_value, **kwargs})
 
         return traced(plain, reference)(staged)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from gradxform import tree
 from gradxform.api.disabling import jit_disabled
 from gradxform.api.stepping import steppable
-from gradxform.core import current_builder
+from gradxform.core import current_builder, direct
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ArgumentTypeError
 from gradxform.numpy.dispatch import as_inexact, operand_in, traced
@@ -52,19 +51,27 @@ def ufunc(module: str, reference: np.ufunc, apply: Apply, sentence: str) -> Any:
     face = traced(reference)(staged)
     facts = {fact: getattr(reference, fact) for fact in _FACTS}
     if reference.signature is None:
-        facts.update({method: functools.partial(_method, reference, method) for method in _METHODS})
+        facts.update({method: _method(reference, method) for method in _METHODS})
     face.__dict__.update(facts)
     return face
 
 
-def _method(reference: np.ufunc, method: str, /, *args: Any, **kwargs: Any) -> Any:
-    """A method of a ufunc: NumPy's own while nothing is recorded."""
-    if current_builder() is None:
-        result = getattr(reference, method)(*args, **kwargs)
-        return tree.map_leaves(steppable, result) if jit_disabled() else result
-    from gradxform.numpy.ufunc_methods import apply_method  # it stands on the faces that are made here
+def _method(reference: np.ufunc, method: str) -> direct.Face[Any]:
+    """The face of a method of a ufunc."""
+    plain = getattr(reference, method)
 
-    return apply_method(reference, method, args, kwargs)
+    def careful(*args: Any, **kwargs: Any) -> Any:
+        if current_builder() is not None:
+            from gradxform.numpy.ufunc_methods import apply_method  # it stands on the faces that are made here
+
+            return apply_method(reference, method, args, kwargs)
+        if jit_disabled():
+            return tree.map_leaves(steppable, plain(*args, **kwargs))
+        direct.make_direct(face, careful, plain)
+        return plain(*args, **kwargs)
+
+    face = direct.Face(careful)
+    return face
 
 
 def float_pair(name: str, constructor: Apply) -> Apply:

@@ -121,13 +121,15 @@ class _Writer:
         rank = len(lead)
         inner = [a for a in params["axes"] if a >= rank]
         outer = tuple([a for a in params["axes"] if a < rank])
+        extents = [n for a, n in zip(params["axes"], source.type.shape, strict=True) if a >= rank]
         if source in self.known and self.known[source][0] != len(inner):
             parts = self.cells(self.whole(source), len(inner))
         else:
             parts = self.cells(source, len(inner))
         found: Cells = {}
         for index in _indices(tail):
-            part = parts[tuple([index[a - rank] for a in inner])]
+            # An extent of 1 is repeated.
+            part = parts[tuple([0 if n == 1 else index[a - rank] for a, n in zip(inner, extents, strict=True)])]
             if part.type.shape and part.type.shape != lead:
                 part = self.emit("broadcast", part, shape=lead, axes=outer)
             found[index] = part

@@ -52,8 +52,8 @@ def _type(a: ArrayType, *, mode: str) -> tuple[ArrayType, ...]:
     return _types(a, mode)
 
 
-def _reference(a: Any, mode: str) -> tuple[Any, ...]:
-    found = np.linalg.qr(a, mode=mode)
+def _reference(a: Any, mode: Any) -> tuple[Any, ...]:
+    found: Any = np.linalg.qr(a, mode=mode)
     return (found,) if mode == "r" else (found[0], found[1])
 
 

@@ -181,7 +181,8 @@ def _solve_type(a: ArrayType, factors: ArrayType, rows: ArrayType, b: ArrayType,
     return b.strong()
 
 
-def _solve_one(a: Any, factors: Any, rows: Any, b: Any, mode: str, checked: bool) -> tuple[Any]:
+def _solve_one(operands: Sequence[Any], mode: str, checked: bool) -> tuple[Any]:
+    _, factors, rows, b = operands
     if not factors.size or not b.size:
         return (b,)
     if not np.diagonal(factors).all():
@@ -201,7 +202,7 @@ def _solve_one(a: Any, factors: Any, rows: Any, b: Any, mode: str, checked: bool
 
 
 def _solve_evaluate(a: Any, factors: Any, rows: Any, b: Any, *, mode: str, checked: bool) -> Any:
-    return evaluate_stack(lambda *x: _solve_one(*x, mode, checked), [a, factors, rows, b], [2, 2, 1, 2], [type_of(b)], True,
+    return evaluate_stack(lambda *x: _solve_one(x, mode, checked), [a, factors, rows, b], [2, 2, 1, 2], [type_of(b)], True,
                           vectorised=False)[0]
 
 
@@ -234,7 +235,7 @@ def _solve_lower(operands: Sequence[Operand], result: ArrayType, *, mode: str, c
     n, k = result.shape[-2:]
     name = result.dtype.name
     routine = Routine(
-        "lapack.solve", (name, n, k, mode), lambda *x: _solve_one(*x, mode, checked), failures(checked, SINGULAR),
+        "lapack.solve", (name, n, k, mode), lambda *x: _solve_one(x, mode, checked), failures(checked, SINGULAR),
         workspace=0 if mode == "N" else n * k * result.dtype.itemsize, work=2 * solving_work(n, k),
         threads=is_threaded(name, n, k))
     return Native(routine, result.shape[:-2])
@@ -445,9 +446,12 @@ def _adjugate_build(a: Any) -> Any:
         inverted = inverse(x, checked=False)
         return mul(inverted, broadcast(size, shape_of(x), tuple(range(len(shape_of(x)) - 2))))
 
+    def by_singular_values(x: Any, size: Any) -> Any:
+        return _singular_adjugate(x)
+
     size = _determinant_build(a, factors, pivots)
     branches = []
-    for build in (lambda x, y: _singular_adjugate(x), by_inverse):
+    for build in (by_singular_values, by_inverse):
         builder = Builder("adjugate")
         with builder:
             program, _ = builder.finish([build(builder.add_input(type_of(a)), builder.add_input(type_of(size)))])

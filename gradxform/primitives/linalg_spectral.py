@@ -98,7 +98,7 @@ def _eigh_type(a: ArrayType, *, upper: bool, vectors: bool, checked: bool) -> tu
 
 
 def _eigh_reference(upper: bool, vectors: bool) -> Callable[[Any], tuple[Any, ...]]:
-    triangle = "U" if upper else "L"
+    triangle: Any = "U" if upper else "L"
     if vectors:
         return lambda a: tuple(np.linalg.eigh(a, triangle))
     return lambda a: (np.linalg.eigvalsh(a, triangle),)
@@ -328,10 +328,10 @@ def eig(a: Any, vectors: bool = True, checked: bool = True) -> list[Any]:
     return bind_all(eig_p, [a], {"vectors": vectors, "checked": checked})
 
 
-def _stack_batch(primitive: Callable[[], Primitive]) -> Callable[..., Any]:
+def _stack_batch(apply: Callable[..., list[Any]]) -> Callable[..., Any]:
     """The batching rule of what takes one stack of matrices and gives several results."""
     def rule(operands: Sequence[Any], batched: Sequence[bool], size: int, **params: Any) -> tuple[list[Any], list[bool]]:
-        found = bind_all(primitive(), in_lanes(operands, batched, size), params)
+        found = apply(*in_lanes(operands, batched, size), **params)
         return found, [True] * len(found)
 
     return rule
@@ -343,7 +343,7 @@ eigh_p = Primitive(
     evaluate=_eigh_evaluate,
     jvp=_eigh_jvp,
     transpose=not_linear("eigh"),
-    batch=_stack_batch(lambda: eigh_p),
+    batch=_stack_batch(eigh),
     lower=_eigh_lower,
     multiple=True,
 )
@@ -353,7 +353,7 @@ svd_p = Primitive(
     evaluate=_svd_evaluate,
     jvp=_svd_jvp,
     transpose=not_linear("svd"),
-    batch=_stack_batch(lambda: svd_p),
+    batch=_stack_batch(svd),
     lower=_svd_lower,
     multiple=True,
 )
@@ -363,7 +363,7 @@ eig_p = Primitive(
     evaluate=_eig_evaluate,
     jvp=_eig_jvp,
     transpose=not_linear("eig"),
-    batch=_stack_batch(lambda: eig_p),
+    batch=_stack_batch(eig),
     lower=_eig_lower,
     multiple=True,
 )

@@ -46,7 +46,7 @@ solve(A, B); solve(A[None], B); solve(I, I); solve(F, v); solve(C, C[0]); solve(
 inv(B); inv(I); inv(F); inv(C); inv(Z); inv(E); det(A); det(B); det(Q); det(I); det(C); det(F); det(Z); det(E); slogdet(A)
 slogdet(B); slogdet(Q); slogdet(C); slogdet(E); slogdet(Z); pinv(R); pinv(W); pinv(Q); pinv(W, rcond=0.5); pinv(W, rcond=k)
 pinv(R, rtol=None); pinv(R, rtol=0.9); pinv(C); pinv(S, hermitian=True); pinv(O); lstsq(R, y); lstsq(R, W[0].T)
-lstsq(R.T, v[:3]); lstsq(Q, v[:2]); lstsq(C, C[0]); lstsq(R, y, rcond=0.7); lstsq(R, y, rcond=-1); matrix_rank(W)
+lstsq(R.T, v[:3]); lstsq(Q, v[:2]); lstsq(C, C[0]); lstsq(R, y, rcond=0.7)[0]; lstsq(R, y, rcond=-1); matrix_rank(W)
 matrix_rank(Q); matrix_rank(v); matrix_rank(o); matrix_rank(I); matrix_rank(W, tol=1.0); matrix_rank(W, rtol=0.5)
 matrix_rank(S, hermitian=True); matrix_rank(Z); matrix_rank(O); matrix_rank(C); matrix_power(A, 3); matrix_power(B, -2)
 matrix_power(A, 0); matrix_power(B, 0); matrix_power(A, 1); matrix_power(I, 5); matrix_power(C, 7); tensorsolve(T, t)

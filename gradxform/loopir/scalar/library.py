@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -47,6 +46,8 @@ class Several:
 
 def _fma(x: float, y: float, z: float) -> float:
     """x*y + z rounded once."""
+    from fractions import Fraction
+
     return float(Fraction(x) * Fraction(y) + Fraction(z))
 
 

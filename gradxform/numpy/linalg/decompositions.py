@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from gradxform.primitives.matrices import adjoint
 
 #: NumPy's classes of results, so that compiled and plain functions return the same.
 EigResult, EighResult, QRResult, SVDResult = (
-    type(found) for found in (np.linalg.eig(np.eye(1)), np.linalg.eigh(np.eye(1)), np.linalg.qr(np.eye(1)),
-                              np.linalg.svd(np.eye(1))))
+    cast(Callable[..., Any], type(function(np.eye(1))))
+    for function in (np.linalg.eig, np.linalg.eigh, np.linalg.qr, np.linalg.svd))
 
 
 def lifted(name: str, *values: Any) -> list[Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from gradxform.primitives import linalg_pseudo, linalg_solve, linalg_spectral
 from gradxform.primitives.logic import stop_gradient
 from gradxform.primitives.matrices import adjoint, identity
 
-SlogdetResult = type(np.linalg.slogdet(np.eye(1)))
+SlogdetResult = cast(Callable[..., Any], type(np.linalg.slogdet(np.eye(1))))
 
 
 @traced(np.linalg.solve)

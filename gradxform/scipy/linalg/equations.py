@@ -30,7 +30,7 @@ def _prepared(name: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
     matrix, values = as_arrays(name, a, b)
     matrix = as_matrix(name, matrix, square=True)
     columns, vector = right_hand_side(name, matrix, values, matrix.shape[-1])
-    return *in_one_stack(name, matrix, columns), vector  # type: ignore[return-value]
+    return *in_one_stack(name, matrix, columns), vector
 
 
 def _finished(name: str, x: Any, vector: bool) -> Any:

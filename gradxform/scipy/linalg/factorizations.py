@@ -11,7 +11,7 @@ from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError
 from gradxform.linear import select
 from gradxform.numpy import linalg as numpy_linalg
-from gradxform.numpy.linalg.decompositions import lifted
+from gradxform.numpy.linalg.decompositions import lifted, real_dtype_of
 from gradxform.numpy.linalg.operands import as_matrices, as_matrix
 from gradxform.operands import lift
 from gradxform.primitives import linalg, linalg_qr, linalg_solve, linalg_spectral
@@ -54,7 +54,7 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
         return lift("lu", linalg_solve.permuted_rows(left, order)), right
     if p_indices:
         return order.astype(np.int32), left, right
-    ones = identity(np.zeros((*stack, m, m), dtype_of(x)))
+    ones = identity(np.zeros((*stack, m, m), real_dtype_of(x)))
     return lift("lu", linalg_solve.permuted_rows(ones, order)), left, right
 
 
@@ -156,9 +156,11 @@ def eig(a: Any, b: Any = None, left: bool = False, right: bool = True, overwrite
     if not left:
         return w, v
     refuse("eig", b=(b, None))
-    # Rows of V^-1 are left vectors; they are given the length 1.
-    rows = lift("eig", adjoint(linalg_solve.inverse(v)))
-    columns = rows / numpy_linalg.norm(rows, axis=-2, keepdims=True)
+    # Rows of V^-1 are left vectors. They are given the length 1 and, as LAPACK does, a largest component that is real.
+    columns = lift("eig", adjoint(linalg_solve.inverse(v)))
+    largest = np.take_along_axis(columns, abs(columns).argmax(axis=-2, keepdims=True), axis=-2)
+    columns = columns * (largest.conj() / abs(largest))
+    columns = columns / numpy_linalg.norm(columns, axis=-2, keepdims=True)
     return (w, columns, v) if right else (w, columns)
 
 

@@ -143,7 +143,7 @@ def funm_hermitian(function: Callable[[Any], Any], a: Any, *, derivative: Callab
     return _spectral_function(function, derivative)(whole)
 
 
-def _spectral_function(function: Callable[[Any], Any], derivative: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+def _spectral_function(function: Callable[[Any], Any], derivative: Callable[[Any], Any] | None) -> Any:
     from gradxform.api.derivatives import jvp
 
     def slope(w: Any) -> Any:
