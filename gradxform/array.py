@@ -94,6 +94,8 @@ class Array(Tracer):
     is_assigned: ClassVar[bool] = False
     is_own: ClassVar[bool] = False
     is_scalar: ClassVar[bool] = True
+    #: Whether there is no assignment to arrays of this class, so that views of them need not be told from others.
+    is_immutable: ClassVar[bool] = False
     __array_priority__ = 1000.0
     __pandas_priority__ = 5000  # columns and tables leave their operators to traced arrays
     __hash__ = None  # type: ignore[assignment]
@@ -357,7 +359,7 @@ class Array(Tracer):
             if found is not None:
                 return _stored_view(self, found, index) if found.type.shape else found
         found = view_of(self, lambda x: get(x, index), index)
-        if not found.type.shape and found.is_view and not _has_ellipsis(index):  # NumPy gives a scalar
+        if not found.type.shape and not _has_ellipsis(index):  # NumPy gives a scalar
             return found.snapshot()
         return found
 
@@ -540,7 +542,7 @@ def _as_view(result: Any, path: assignment.Path, atom: Atom) -> Any:
 def view_of(x: Any, derive: Callable[[Any], Any], key: Any = None) -> Any:
     """``derive(x)``, which NumPy gives as a view of ``x``; ``key`` is the index if it is ``x[key]``."""
     builder = current_builder()
-    if builder is None or not isinstance(x, Array):
+    if builder is None or not isinstance(x, Array) or x.is_immutable:
         return derive(x)
     base = builder.atom(x)  # first, for it may record equations that are no part of the path
     start = len(builder.equations)
@@ -561,7 +563,7 @@ def linked(result: Any, x: Any, start: int) -> Any:
     It is an array of its own if NumPy would have to copy, or if what was recorded does not lead from ``x`` to ``result``.
     """
     builder = current_builder()
-    if builder is None or result is x or result.builder is not builder:
+    if builder is None or result is x or result.builder is not builder or x.is_immutable or result.is_immutable:
         return result
     if result.is_view and result.record.parent is x:
         links = result.record.links
@@ -588,7 +590,7 @@ def _stored_view(x: Any, value: Any, key: Any) -> Any:
 def own(x: Any) -> Any:
     """An array of the same elements that shares its memory with no other."""
     builder = current_builder()
-    return x if builder is None else _OwnArray(builder, builder.atom(x))
+    return x if builder is None or x.is_immutable else _OwnArray(builder, builder.atom(x))
 
 
 def fresh(x: Any) -> Any:

@@ -186,14 +186,28 @@ def memory_steps(x: Any) -> tuple[int, ...] | None:
             steps = _followed(path.links, steps)
         elif steps is not None:
             steps = _indexed_steps(path.parent.type.shape, steps, path.key)
-    return steps
+    found: tuple[int, ...] | None = None if steps is _COPIED else steps
+    return found
 
 
 def _indexed_steps(shape: tuple[int, ...], steps: tuple[int, ...], key: Any) -> tuple[int, ...]:
-    """The steps of ``x[key]``, as NumPy has them; it looks at no element for this."""
-    parts = tuple(0 if isinstance(part, Tracer) else part for part in (key if isinstance(key, tuple) else (key,)))
+    """The steps of ``x[key]``, a basic index, as NumPy has them."""
+    parts = key if isinstance(key, tuple) else (key,)
+    whole = len(shape) - sum(part is not None and part is not Ellipsis for part in parts)
     parts = parts if any(part is Ellipsis for part in parts) else (*parts, ...)
-    return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, steps, writeable=False)[parts].strides
+    found: list[int] = []
+    axis = 0
+    for part in parts:
+        if part is None:
+            found.append(0)
+        elif part is Ellipsis:
+            found += steps[axis:axis + whole]
+            axis += whole
+        else:
+            if isinstance(part, slice):
+                found.append(steps[axis] * part.indices(shape[axis])[2])
+            axis += 1
+    return tuple(found)
 
 
 def _followed(links: list[Equation], steps: _Steps) -> _Steps:

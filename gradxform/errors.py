@@ -48,6 +48,10 @@ class LeakedTracerError(GradxformError, RuntimeError):
     """A traced array was used after the transformation that made it had ended."""
 
 
+class TapeError(GradxformError, RuntimeError):
+    """A gradient tape is used after it has been used up, or before or while it records where that makes no sense."""
+
+
 class IndexRangeError(GradxformError, IndexError):
     """An index is out of the range of its axis."""
 

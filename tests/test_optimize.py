@@ -12,6 +12,7 @@ import scipy.optimize
 import gradxform as gx
 import gradxform.numpy as gnp
 from gradxform import errors, optimize
+from gradxform.optimize import keeping
 from gradxform.optimize.keeping import References, kept
 
 METHODS = ("Nelder-Mead", "Powell", "CG", "BFGS", "Newton-CG", "L-BFGS-B", "TNC", "COBYLA", "SLSQP", "trust-constr", "dogleg",
@@ -25,10 +26,10 @@ def rosenbrock(x: Any, scale: Any = 10.0) -> Any:
 @pytest.mark.parametrize("method", METHODS)
 def test_minimize_by_every_method(method: str) -> None:
     start = np.array([0.98, 1.01, 1.0]) if method == "dogleg" else np.array([0.8, 0.9, 1.2])  # it wants convexity
-    options = {"rhobeg": 0.1, "maxiter": 4000} if method == "COBYLA" else {}
+    options, tol = ({"rhobeg": 0.1, "maxiter": 4000}, 1e-5) if method == "COBYLA" else ({}, 1e-9)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = optimize.minimize(rosenbrock, start, args=(5.0,), method=method, tol=1e-5 if method == "COBYLA" else 1e-9, options=options)
+        found = optimize.minimize(rosenbrock, start, args=(5.0,), method=method, tol=tol, options=options)
     np.testing.assert_allclose(found.x, np.ones(3), atol=2e-3 if method in ("COBYLA", "Nelder-Mead", "Powell") else 1e-4)
     assert isinstance(found, scipy.optimize.OptimizeResult)
 
@@ -305,6 +306,26 @@ def test_results_follow_what_functions_refer_to(monkeypatch: pytest.MonkeyPatch)
     model.target = 4.0
     np.testing.assert_allclose(optimize.minimize(model.loss, [0.0]).x, [4.0], atol=1e-5)
     np.testing.assert_allclose(optimize.minimize(gx.jit(closed), [0.0]).x, [4.0], atol=1e-5)
+
+
+def test_functions_defined_anew_are_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    compiled = keeping._compiled
+    monkeypatch.setattr(keeping, "_compiled", lambda make: made.append(make) or compiled(make))
+
+    def fit(target: Any, power: int) -> Any:
+        def loss(x: Any) -> Any:
+            return np.sum((x - target) ** power)
+
+        return optimize.minimize(loss, np.zeros(2)).x
+
+    table = np.array([1.0, 2.0])
+    for target, power, expected in ((table, 2, 1), (table, 2, 1), (table, 4, 2), (2.0, 2, 3), (2.0, 2, 3), (-2.0, 2, 4)):
+        np.testing.assert_allclose(fit(target, power), np.broadcast_to(target, 2), atol=0.05)
+        assert len(made) == expected
+    table[:] = 3.0
+    np.testing.assert_allclose(fit(table, 2), [3.0, 3.0], atol=1e-4)
+    assert len(made) == 5
 
 
 def test_arguments_that_are_no_arrays() -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from gradxform.dtypes import DType
+from gradxform.errors import CompileError
 
 _NAN = "0x7FF8000000000000"
 NAN = {"double": _NAN, "float": _NAN, "<2 x double>": f"<double {_NAN}, double {_NAN}>",
@@ -130,7 +131,9 @@ class RoutineWriter:
         return pointer if index == 0 else self.value(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
 
     def integer(self, value: int) -> str:
-        """The address of a constant of Fortran's type INTEGER."""
+        """The address of a constant of Fortran's type INTEGER, which has 32 bits."""
+        if value >= 1 << 31:
+            raise CompileError(f"LAPACK takes extents and sizes below 2**31, got {value}: the matrices are too large for it")
         name = f"@gx.integer.{value}" if value >= 0 else f"@gx.integer.minus{-value}"
         self.declare(f"{name} = private constant i32 {value}")
         return name

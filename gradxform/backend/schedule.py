@@ -189,7 +189,7 @@ class Partition:
         groups = self.groups
         candidates = remaining[:1] if node.kind == "scatter" else remaining
         scores = strides(node, reads, candidates)
-        suited = [a for a in candidates if not _jumps(a, scores)]
+        suited = [a for a in candidates if not _jumps(a, scores) and not self.spreads(node, reads, a)]
         if latest >= 0 and groups[latest].extent is not None and not _slows(node, groups[latest]):
             for axis in suited:
                 if axis.extent == groups[latest].extent and self.pointwise(node, reads, axis, latest):
@@ -210,6 +210,19 @@ class Partition:
         if last > latest and groups[last].extent == axis.extent and node.kind != "scatter" and not groups[last].ordered:
             return last, axis
         return len(groups), axis
+
+    def spreads(self, node: Node, reads: Sequence[Load], axis: Symbol) -> bool:
+        """Whether ``node`` sums over ``axis`` into so many results that they leave the cache from one term to the next,
+        and reads so little along it that sharing a loop with those who made or read that saves nothing.
+        """
+        if axis not in node.reduced:
+            return False
+        results = prod(a.extent for a in node.loop_axes if a not in self.bound and a not in node.reduced)
+        if results <= CACHED_ELEMENTS:
+            return False
+        little = self.volume(node) // LONG_RATIO
+        return all(load.buffer.type.size <= little for load in reads
+                   if any(symbol is axis for part in load.index for symbol, _ in _symbols(part)))
 
     def pointwise(self, node: Node, reads: Sequence[Load], axis: Symbol, position: int) -> bool:
         """Whether ``node`` reads its producers in that group only at its own index along the shared axis."""

@@ -53,6 +53,10 @@ class Tracer:
         """What this tracer stands for now: itself, unless its class lets users assign to it."""
         return self
 
+    def held(self) -> Any:
+        """The array that this tracer still is after its builder has closed. LeakedTracerError if it is none."""
+        raise leaked(self)
+
 
 class Builder:
     """Records equations between ``with builder:`` and the end of that block."""
@@ -132,7 +136,7 @@ class Builder:
             if value.builder is self:
                 return value.atom
             if value.builder.state == "closed" or not self._is_inside(value.builder):
-                raise leaked(value)
+                return self._capture_held(value)
             return self._capture(value, value.type)
         dtype = python_scalar_dtype(value)
         if dtype is not None:
@@ -154,6 +158,15 @@ class Builder:
                 return True
             builder = builder.parent
         return False
+
+    def _capture_held(self, value: Tracer) -> Var:
+        """Through the outermost builder, so that what is watched there is one variable for all builders inside it."""
+        array = value.held()
+        outermost = self
+        while outermost.parent is not None:
+            outermost = outermost.parent
+        var = outermost._capture(array, value.type)
+        return var if outermost is self else self._capture(outermost.tracer_class(outermost, var), value.type)
 
     def _capture(self, value: Any, array_type: ArrayType) -> Var:
         key = id(value.atom) if isinstance(value, Tracer) else id(value)
@@ -244,7 +257,7 @@ def leaked(tracer: Tracer) -> LeakedTracerError:
 def concrete(tracer: Tracer, wanted: str) -> Any:
     """The value of ``tracer`` as a NumPy array or scalar. Raises ConcretizationError if it is not known."""
     if tracer.builder.state == "closed":
-        raise leaked(tracer)
+        return tracer.held()
     value = tracer.builder.value_of(tracer.atom)
     if value is None:
         raise ConcretizationError(
@@ -318,9 +331,7 @@ def bind_all(primitive: Primitive, operands: Sequence[Any], params: dict[str, An
     """Apply a primitive: recorded if a builder is open, evaluated otherwise."""
     builder = _state.builder
     if builder is None:
-        for operand in operands:
-            if isinstance(operand, Tracer):
-                raise leaked(operand)
+        operands = [operand.held() if isinstance(operand, Tracer) else operand for operand in operands]
         types = tuple(type_of(operand) for operand in operands)
         primitive.result_types(types, params)
         arrays = [np.asarray(x, dtype=t.dtype) for x, t in zip(operands, types, strict=True)]

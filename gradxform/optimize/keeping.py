@@ -114,12 +114,29 @@ def _checksum(array: Any) -> int:
 _kept: OrderedDict[Any, tuple[Callable[..., Any], References]] = OrderedDict()
 
 
+def _identity(function: Any) -> Any:
+    """What is equal for functions that are the same code with the same variables around it.
+
+    So a function that is defined anew in every call of another one is recognised. The ids stay those of their objects, which
+    the references hold that are kept with the compiled code.
+    """
+    if type(function) is not types.FunctionType:
+        return function
+    around = [cell.cell_contents for cell in function.__closure__ or ()]
+    around += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return function.__code__, tuple(map(_token, around)), id(function.__globals__)
+
+
+def _token(value: Any) -> Any:
+    return (type(value), repr(value)) if type(value) in (bool, int, float, complex, str, bytes) else id(value)
+
+
 def kept(function: Any, key: Any, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
     """``jit(make())``, made of ``function``: that of an earlier call with the same ``key`` if it would be the same."""
     try:
-        place = (function, key)
+        place = (_identity(function), key)
         found = _kept.get(place)
-    except TypeError:  # not hashable
+    except (TypeError, ValueError):  # not hashable, or with a variable that has no value yet
         return _compiled(make)
     if found is not None and found[1].hold():
         _kept.move_to_end(place)

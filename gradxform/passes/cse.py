@@ -15,6 +15,9 @@ from gradxform.passes.rewriting import Vocabulary
 COMMUTATIVE = frozenset(("add", "mul", "equal", "not_equal", "logical_and", "logical_or", "logical_xor",
                          "bitwise_and", "bitwise_or", "bitwise_xor"))
 
+#: A parameter that matters to derivatives alone, which have been taken before passes run.
+STRICT = "strict"
+
 
 def share(program: Program, vocabulary: Vocabulary) -> Program:
     """``program`` with each value computed once; the same object if nothing is computed twice."""
@@ -57,6 +60,8 @@ def _params_key(params: tuple[tuple[str, Any], ...], holds_programs: bool) -> An
 
     Programs stand for themselves by their size; see `_same_programs`.
     """
+    if holds_programs and any(name == STRICT for name, _ in params):
+        params = tuple([pair for pair in params if pair[0] != STRICT])
     for _, value in params:
         if type(value) in (float, bool) or (holds_programs and programs_in(value)):
             return tuple([(name, type(x), _value_key(x)) for name, x in params])

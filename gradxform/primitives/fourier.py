@@ -23,7 +23,7 @@ from gradxform.loopir.lowering import Expands, Native, Operand
 from gradxform.loopir.routine import Routine
 from gradxform.primitives.arithmetic import mul
 from gradxform.primitives.complex import complex as complex_number
-from gradxform.primitives.complex import conj, real
+from gradxform.primitives.complex import conj, imag, real
 from gradxform.primitives.rules import COMPLEX, FLOATS, check_kind
 from gradxform.primitives.shape import pad, reshape
 
@@ -73,9 +73,17 @@ def _rfft_type(x: ArrayType) -> ArrayType:
 
 
 def _rfft_transpose(ct: Any, operands: Sequence[Any]) -> tuple[Any]:
-    missing = operands[0].type.shape[-1] - shape_of(ct)[-1]
-    none = (0,) * len(shape_of(ct))
-    return (real(fft(pad(ct, dtype_of(ct).type(0), none, (*none[1:], missing), none))),)
+    # The real part of a sum over the first half is half of the sum over all, mirror images and conjugates included.
+    extent = operands[0].type.shape[-1]
+    return (irfft(_weighed(conj(ct), extent, 0.5), extent),)
+
+
+def _weighed(x: Any, extent: int, weight: float) -> Any:
+    """Half spectra times ``weight`` where an element stands for its mirror image too: not the first, nor n/2."""
+    dtype, shape, last = part_dtype(dtype_of(x)), shape_of(x), 1 - extent % 2
+    weights = pad(full((extent // 2 - last,), weight, dtype), dtype.type(1), (1,), (last,), (0,))
+    wide = broadcast(weights, shape, (len(shape) - 1,))
+    return complex_number(mul(real(x), wide), mul(imag(x), wide))
 
 
 def irfft(x: Any, extent: int) -> Any:
@@ -95,13 +103,7 @@ def _irfft_type(x: ArrayType, *, extent: int) -> ArrayType:
 
 
 def _irfft_transpose(ct: Any, operands: Sequence[Any], *, extent: int) -> tuple[Any]:
-    # Elements that stand for their mirror images too count twice.
-    number = dtype_of(ct).type
-    last = 1 - extent % 2
-    weights = pad(full((extent // 2 - last,), 2, dtype_of(ct)), number(1), (1,), (last,), (0,))
-    found = conj(rfft(ct))
-    rank = len(shape_of(found))
-    return (mul(found, broadcast(complex_number(weights, number(0)), shape_of(found), (rank - 1,))),)
+    return (_weighed(conj(rfft(ct)), extent, 2.0),)
 
 
 # ------------------------------------------------------------------------------------------- as they lie in memory

@@ -1,4 +1,4 @@
-"""Eigenvalues and singular values: eigh, eig, svd, schur, sylvester.
+"""Eigenvalues and singular values: eigh, eig, svd.
 
 Derivatives: M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation" (2008);
 M. Seeger et al., "Auto-differentiating linear algebra", arXiv:1710.08717 (2017); Z.-Q. Wan and S.-X. Zhang, "Automatic
@@ -11,7 +11,10 @@ functions of the matrix; there the rate is taken as zero. So derivatives are alw
   sum, any trace of f(A));
 - of vectors: exact for whatever does not depend on how vectors of equal values are chosen to first order: of projectors on
   whole eigenspaces, of quantities in which no two equal values occur. Not of V f(w) V^H at equal values, whose derivative is
-  not a function of those of w and V. Functions of matrices have routes of their own: expm, sqrtm, funmhermitian.
+  not a function of those of w and V. Functions of matrices have routes of their own: expm, sqrtm, funm_hermitian.
+
+Derivatives of derivatives need those of vectors also where values alone are asked for. At equal values they are NaN, not wrong,
+unless the vectors of these do not matter to the result at all (`undefined`).
 """
 
 from __future__ import annotations
@@ -21,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from gradxform.core import Primitive, bind_all, dtype_of, shape_of, type_of
+from gradxform.core import Primitive, bind, bind_all, dtype_of, shape_of, type_of
 from gradxform.core.source import user_line
 from gradxform.dtypes import complex_dtype, is_complex, part_dtype
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType
-from gradxform.linear import add, broadcast, reduce_sum, select
-from gradxform.loopir.lowering import Native, Operand
+from gradxform.linear import add, broadcast, linear_jvp, reduce_sum, select
+from gradxform.loopir.lowering import Expands, Native, Operand
 from gradxform.loopir.routine import Routine
 from gradxform.primitives.arithmetic import abs as absolute
 from gradxform.primitives.arithmetic import div, mul, neg, reciprocal, sub
@@ -36,7 +39,7 @@ from gradxform.primitives.complex import imag, real
 from gradxform.primitives.indexing import gather
 from gradxform.primitives.linalg import failures, hermitian
 from gradxform.primitives.linalg_solve import solve
-from gradxform.primitives.logic import convert, greater
+from gradxform.primitives.logic import convert, equal, greater
 from gradxform.primitives.matrices import (
     adjoint,
     as_columns,
@@ -80,8 +83,38 @@ def safe_rates(x: Any, y: Any) -> Any:
     return select(apart, reciprocal(select(apart, gaps, one)), dtype.type(0))
 
 
-def _zeroed(rates: Any, x: Any) -> Any:
-    return mul(like(rates, dtype_of(x)), x)
+def _turned(rates: Any, x: Any, strict: bool) -> Any:
+    """What turns vectors into each other: ``x`` at the given rates; where they are missing, nothing, or what is not known."""
+    found = mul(like(rates, dtype_of(x)), x)
+    if not strict:
+        return found
+    zero = dtype_of(rates).type(0)
+    missing = select(on_diagonal(shape_of(rates)), np.False_, equal(rates, zero))
+    return select(missing, undefined(x), found)
+
+
+# -------------------------------------------------------------------------------------------------- what is not known
+
+
+def undefined(t: Any) -> Any:
+    """NaN where ``t`` is not zero: the derivative along ``t`` is not known, and along nothing it is zero; counts as linear."""
+    return bind(undefined_p, t)
+
+
+def _undefined_build(t: Any) -> Any:
+    dtype = dtype_of(t)
+    return select(equal(t, dtype.type(0)), dtype.type(0), broadcast(dtype.type(np.nan), shape_of(t), ()))
+
+
+undefined_p = Primitive(
+    "undefined",
+    type=lambda t: t.strong(),
+    evaluate=lambda t: np.where(t == 0, t.dtype.type(0), t.dtype.type(np.nan)),
+    jvp=linear_jvp(undefined),
+    transpose=lambda ct, operands: (undefined(ct),),
+    batch=lambda operands, batched, size: (undefined(*operands), True),
+    lower=lambda operands, result: Expands(_undefined_build),
+)
 
 
 # ------------------------------------------------------------------------------------------------------------- eigh
@@ -92,7 +125,7 @@ def _eigh_types(a: ArrayType, vectors: bool) -> tuple[ArrayType, ...]:
     return (values, a.strong()) if vectors else (values,)
 
 
-def _eigh_type(a: ArrayType, *, upper: bool, vectors: bool, checked: bool) -> tuple[ArrayType, ...]:
+def _eigh_type(a: ArrayType, *, upper: bool, vectors: bool, checked: bool, strict: bool) -> tuple[ArrayType, ...]:
     check_matrix("eigh", a, square=True)
     return _eigh_types(a, vectors)
 
@@ -104,25 +137,27 @@ def _eigh_reference(upper: bool, vectors: bool) -> Callable[[Any], tuple[Any, ..
     return lambda a: (np.linalg.eigvalsh(a, triangle),)
 
 
-def _eigh_evaluate(a: Any, *, upper: bool, vectors: bool, checked: bool) -> tuple[Any, ...]:
+def _eigh_evaluate(a: Any, *, upper: bool, vectors: bool, checked: bool, strict: bool) -> tuple[Any, ...]:
     return evaluate_stack(_eigh_reference(upper, vectors), [a], [2], _eigh_types(type_of(a), vectors), checked)
 
 
 def _eigh_jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], *, upper: bool, vectors: bool, checked: bool
+    primals: Sequence[Any], tangents: Sequence[Any], *, upper: bool, vectors: bool, checked: bool, strict: bool
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """With M = V^H dA V: dw = diag(M), dV = V (F * M)."""
     (a,), (t,) = primals, tangents
-    w, v = eigh(a, upper, True, checked)
-    moved = matmul(matmul(adjoint(v), hermitian(adjoint(t) if upper else t)), v)
+    w, v = eigh(a, upper, True, checked, strict)
+    # Differentiated once more, vectors of equal values do not tell what is asked for, and shall not be taken for constant.
+    _, basis = eigh(a, upper, True, checked, True)
+    moved = matmul(matmul(adjoint(basis), hermitian(adjoint(t) if upper else t)), basis)
     w_t = real_part(diagonal(moved))
     if not vectors:
         return (w,), (w_t,)
-    return (w, v), (w_t, matmul(v, _zeroed(safe_rates(w, w), moved)))
+    return (w, v), (w_t, matmul(basis, _turned(safe_rates(w, w), moved, strict)))
 
 
 def _eigh_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, upper: bool, vectors: bool, checked: bool,
-                ) -> Native:
+                strict: bool) -> Native:
     from gradxform.backend.spectral_text import eigh_workspace
 
     a = operands[0].type
@@ -133,12 +168,13 @@ def _eigh_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, up
     return Native(routine, a.shape[:-2])
 
 
-def eigh(a: Any, upper: bool = False, vectors: bool = True, checked: bool = True) -> list[Any]:
+def eigh(a: Any, upper: bool = False, vectors: bool = True, checked: bool = True, strict: bool = False) -> list[Any]:
     """The eigenvalues, in increasing order, and the eigenvectors, as columns, of Hermitian matrices.
 
     One triangle is read. Where the iteration does not converge it is a LinAlgError if ``checked``, else the results are NaN.
+    ``strict``: the derivative of vectors of equal values is `undefined`.
     """
-    return bind_all(eigh_p, [a], {"upper": upper, "vectors": vectors, "checked": checked})
+    return bind_all(eigh_p, [a], {"upper": upper, "vectors": vectors, "checked": checked, "strict": strict})
 
 
 # -------------------------------------------------------------------------------------------------------------- svd
@@ -154,7 +190,7 @@ def _svd_types(a: ArrayType, vectors: bool, full: bool) -> tuple[ArrayType, ...]
     return ArrayType(a.dtype, (*stack, m, left)), values, ArrayType(a.dtype, (*stack, right, n))
 
 
-def _svd_type(a: ArrayType, *, vectors: bool, full: bool, checked: bool) -> tuple[ArrayType, ...]:
+def _svd_type(a: ArrayType, *, vectors: bool, full: bool, checked: bool, strict: bool) -> tuple[ArrayType, ...]:
     check_matrix("svd", a)
     return _svd_types(a, vectors, full)
 
@@ -165,12 +201,12 @@ def _svd_reference(vectors: bool, full: bool) -> Callable[[Any], tuple[Any, ...]
     return lambda a: (np.linalg.svd(a, compute_uv=False),)
 
 
-def _svd_evaluate(a: Any, *, vectors: bool, full: bool, checked: bool) -> tuple[Any, ...]:
+def _svd_evaluate(a: Any, *, vectors: bool, full: bool, checked: bool, strict: bool) -> tuple[Any, ...]:
     return evaluate_stack(_svd_reference(vectors, full), [a], [2], _svd_types(type_of(a), vectors, full), checked)
 
 
 def _svd_jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], *, vectors: bool, full: bool, checked: bool
+    primals: Sequence[Any], tangents: Sequence[Any], *, vectors: bool, full: bool, checked: bool, strict: bool
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """With P = U^H dA V, G = 1 / (s_j - s_i) and H = 1 / (s_j + s_i): what turns U is half of G (P + P^H) + H (P - P^H),
     what turns V is half of G (P + P^H) - H (P - P^H). Vectors of U and V leave the spaces of the others by dA V / s and
@@ -181,7 +217,9 @@ def _svd_jvp(
         raise NotDifferentiableError(
             f"svd: full_matrices=True of an array of shape {shape_of(a)} has no derivative, for the further vectors are not "
             f"determined by it: use full_matrices=False{user_line()}")
-    u, s, vh = svd(a, True, False, checked)
+    outputs = svd(a, True, False, checked, strict)
+    s = outputs[1]
+    u, _, vh = svd(a, True, False, checked, True)
     moved = matmul(matmul(adjoint(u), t), adjoint(vh))
     s_t = real_part(diagonal(moved))
     if not vectors:
@@ -189,11 +227,11 @@ def _svd_jvp(
     dtype, part = dtype_of(a), dtype_of(s)
     half = part.type(0.5)
     apart, sums = safe_rates(s, s), safe_rates(neg(s), s)
-    even = mul(_zeroed(apart, add(moved, adjoint(moved))), like(half, dtype))
+    even = mul(_turned(apart, add(moved, adjoint(moved)), strict), like(half, dtype))
     difference = sub(moved, adjoint(moved))
     # The diagonal of what is antisymmetric is imaginary: it is a phase, and all of it is taken by U.
     off = select(on_diagonal(shape_of(sums)), part.type(0), sums)
-    odd = mul(_zeroed(off, difference), like(half, dtype))
+    odd = mul(_turned(off, difference, strict), like(half, dtype))
     left_turn, right_turn = add(even, odd), sub(even, odd)
     inverted = _inverse_values(s)
     if is_complex(dtype):
@@ -206,7 +244,7 @@ def _svd_jvp(
         u_t = add(u_t, _outside(u, matmul(t, adjoint(vh)), inverted))
     if n > m:
         v_t = add(v_t, _outside(adjoint(vh), matmul(adjoint(t), u), inverted))
-    return (u, s, vh), (u_t, s_t, adjoint(v_t))
+    return outputs, (u_t, s_t, adjoint(v_t))
 
 
 def _inverse_values(s: Any) -> Any:
@@ -228,7 +266,7 @@ def _outside(basis: Any, x: Any, inverted: Any) -> Any:
 
 
 def _svd_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, vectors: bool, full: bool, checked: bool,
-               ) -> Native:
+               strict: bool) -> Native:
     from gradxform.backend.spectral_text import svd_workspace
 
     *stack, m, n = operands[0].type.shape
@@ -240,12 +278,13 @@ def _svd_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, vec
     return Native(routine, tuple(stack))
 
 
-def svd(a: Any, vectors: bool = True, full: bool = False, checked: bool = True) -> list[Any]:
+def svd(a: Any, vectors: bool = True, full: bool = False, checked: bool = True, strict: bool = False) -> list[Any]:
     """U, s and V^H with A = U s V^H, values in decreasing order; s alone unless ``vectors``.
 
     ``full``: U and V are square. Where the iteration does not converge it is a LinAlgError if ``checked``, else NaN.
+    ``strict``: the derivative of vectors of equal values is `undefined`.
     """
-    return bind_all(svd_p, [a], {"vectors": vectors, "full": full, "checked": checked})
+    return bind_all(svd_p, [a], {"vectors": vectors, "full": full, "checked": checked, "strict": strict})
 
 
 # -------------------------------------------------------------------------------------------------------------- eig
@@ -368,4 +407,4 @@ eig_p = Primitive(
     multiple=True,
 )
 
-PRIMITIVES = (eigh_p, svd_p, eig_p)
+PRIMITIVES = (eigh_p, svd_p, eig_p, undefined_p)

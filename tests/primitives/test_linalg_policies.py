@@ -191,6 +191,37 @@ def test_the_nuclear_norm_at_equal_and_vanishing_singular_values():
     np.testing.assert_allclose(frobenius(2 * q), 4 * q, atol=1e-12)
 
 
+def test_second_derivatives_at_equal_values_are_missing_or_exact_and_never_wrong():
+    """Of the trace of A^2 it is 2 tr(E^2), which eigenvalues and their derivatives do not tell; of a single eigenvalue it is
+    2 sum over j of (v^T E v_j)^2 / (w - w_j), whether or not the others are equal."""
+    e = rotated(np.array([0.5, -1.0, 2.0]), seed=9)
+
+    def second(function, a):
+        def along(t):
+            return function(a + t * e)
+
+        return gx.jit(lambda t: (gx.grad(gx.grad(along))(t), gx.jacfwd(gx.grad(along))(t), gx.jacfwd(gx.jacfwd(along))(t)))(0.0)
+
+    def square(x):
+        return gx.numpy.sum(linalg_spectral.eigh(x, vectors=False)[0] ** 2)
+
+    np.testing.assert_allclose(second(square, np.diag([1.0, 2.0, 4.0])), 2 * np.trace(e @ e), rtol=1e-10)
+    assert np.isnan(second(square, 2 * EYE)).all()
+    a = rotated(np.array([1.0, 3.0, 3.0]))
+    v = np.linalg.eigh(a)[1]
+    expected = 2 * np.sum((v[:, 0] @ e @ v[:, 1:]) ** 2) / (1.0 - 3.0)
+    found = second(lambda x: linalg_spectral.eigh(x, vectors=False)[0][0], a)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    fourth = lambda x: gx.numpy.sum(linalg_spectral.svd(x, False)[0] ** 4)  # noqa: E731
+    assert np.isnan(second(fourth, 2 * EYE)).all()
+    assert np.isfinite(second(fourth, np.diag([1.0, 2.0, 4.0]))).all()
+
+
+def test_values_for_derivatives_of_derivatives_are_not_computed_twice():
+    program = trace(lambda a, t: gx.jvp(lambda x: linalg_spectral.eigh(x)[1], (a,), (t,)), [EYE, EYE])
+    assert str(kernel_of(optimise(program, ROSTER))).count("lapack.eigh") == 1
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_the_determinant_has_its_derivative_at_singular_matrices(rank):
     """Of 4 by 4 matrices of lower rank: the transposed cofactors, by minors."""

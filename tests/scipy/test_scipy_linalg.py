@@ -164,6 +164,22 @@ def test_functions_of_hermitian_matrices_have_exact_derivatives_at_equal_eigenva
                                scipy.linalg.expm(np.block([[a, e], [0 * a, a]]))[1, 4], rtol=1e-9)
 
 
+def test_second_derivatives_of_functions_of_hermitian_matrices():
+    """On the line A + t E the second derivative of the trace of B A^3; where eigenvalues are equal it is missing, not wrong."""
+    e, b = definite(3), RANDOM.standard_normal((3, 3))
+
+    def second(a):
+        def along(t):
+            return np.sum(face.funm_hermitian(lambda w: w ** 3, a + t * e) * b)
+
+        return gx.jit(lambda t: (gx.grad(gx.grad(along))(t), gx.jacfwd(gx.grad(along))(t), gx.jacfwd(gx.jacfwd(along))(t)))(0.0)
+
+    a = np.diag([1.0, 2.0, 4.0])
+    expected = 2 * np.sum((a @ e @ e + e @ a @ e + e @ e @ a) * b)
+    np.testing.assert_allclose(second(a), expected, rtol=1e-9)
+    assert np.isnan(second(np.eye(3))).all()
+
+
 def test_square_roots_of_multiples_of_the_identity():
     """The derivative of the root of c I in the direction E is E / (2 sqrt(c))."""
     e = RANDOM.standard_normal((3, 3))

@@ -13,6 +13,7 @@ from gradxform.loopir.scalar.gamma import (
     TWO_PI,
     excess_of_logarithm,
     log_minus_digamma,
+    settled,
     stirling_error,
     trigamma,
 )
@@ -75,62 +76,74 @@ def _log_ratio(a: float, n: float, x: float, excess: float) -> float:
     return (log1p(excess) if excess > -0.5 else log(x * n / a)) - log_minus_digamma(n) + log_minus_digamma(a) - 1.0 / a
 
 
-def _logarithm(a: float, b: float, x: float, y: float) -> tuple[float, float, float, float, float]:
-    """The derivatives of betainc(a, b, x) in a, b, aa, ab and bb, over its value; y = 1 - x, and x below the mean."""
+def _logarithm(a: float, b: float, x: float, y: float, order: float) -> tuple[float, float, float, float, float]:
+    """The derivatives of betainc(a, b, x) in a, b, aa, ab and bb, over its value; y = 1 - x, and x below the mean.
+
+    Of ``order`` 1 the last three are not computed.
+    """
     n = a + b
     # d and u are the reciprocals of the two ratios of successive convergents, with their derivatives.
     d, d_a, d_b, d_aa, d_ab, d_bb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     u, u_a, u_b, u_aa, u_ab, u_bb = 1.0, 0.0, 0.0, 0.0, 0.0, 0.0
     f_a, f_b, f_aa, f_ab, f_bb = 0.0, 0.0, 0.0, 0.0, 0.0
+    by_aa, by_ab, by_bb, t_aa, t_ab, t_bb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     k = 0.0
     while k < MOST_TERMS:
         k = k + 1.0
         m = floor(0.5 * k)
+        v, w = 1.0 / (a + (k - 1.0)), 1.0 / (a + k)
         if k > 2.0 * m:
-            p, q, v, w = 1.0 / (a + m), 1.0 / (n + m), 1.0 / (a + (k - 1.0)), 1.0 / (a + k)
+            p, q = 1.0 / (a + m), 1.0 / (n + m)
             e = -(a + m) * (n + m) * x * v * w
             l_a, l_b = (p - v) + (q - w), q
             l_aa, l_ab = (v * v - p * p) + (w * w - q * q), -q * q
             e_a, e_b = e * l_a, e * l_b
             e_aa, e_ab, e_bb = e * (l_a * l_a + l_aa), e * (l_a * l_b + l_ab), 0.0
         else:
-            v, w = 1.0 / (a + (k - 1.0)), 1.0 / (a + k)
             e_b = m * x * v * w
             e = e_b * (b - m)
             l_a, l_aa = -v - w, v * v + w * w
             e_a, e_ab = e * l_a, e_b * l_a
             e_aa, e_bb = e * (l_a * l_a + l_aa), 0.0
-        s = 1.0 + e * d
         s_a, s_b = e_a * d + e * d_a, e_b * d + e * d_b
-        s_aa = e_aa * d + 2.0 * e_a * d_a + e * d_aa
-        s_ab = e_ab * d + e_a * d_b + e_b * d_a + e * d_ab
-        s_bb = e_bb * d + 2.0 * e_b * d_b + e * d_bb
-        t = 1.0 + e * u
         t_a, t_b = e_a * u + e * u_a, e_b * u + e * u_b
-        t_aa = e_aa * u + 2.0 * e_a * u_a + e * u_aa
-        t_ab = e_ab * u + e_a * u_b + e_b * u_a + e * u_ab
-        t_bb = e_bb * u + 2.0 * e_b * u_b + e * u_bb
-        d, u = 1.0 / s, 1.0 / t
-        s_a, s_b, s_aa, s_ab, s_bb = s_a * d, s_b * d, s_aa * d, s_ab * d, s_bb * d
-        t_a, t_b, t_aa, t_ab, t_bb = t_a * u, t_b * u, t_aa * u, t_ab * u, t_bb * u
-        d_a, d_b = -s_a * d, -s_b * d
-        d_aa, d_ab, d_bb = (2.0 * s_a * s_a - s_aa) * d, (2.0 * s_a * s_b - s_ab) * d, (2.0 * s_b * s_b - s_bb) * d
-        u_a, u_b = -t_a * u, -t_b * u
-        u_aa, u_ab, u_bb = (2.0 * t_a * t_a - t_aa) * u, (2.0 * t_a * t_b - t_ab) * u, (2.0 * t_b * t_b - t_bb) * u
+        if order > 1.0:
+            s_aa = e_aa * d + 2.0 * e_a * d_a + e * d_aa
+            s_ab = e_ab * d + e_a * d_b + e_b * d_a + e * d_ab
+            s_bb = e_bb * d + 2.0 * e_b * d_b + e * d_bb
+            t_aa = e_aa * u + 2.0 * e_a * u_a + e * u_aa
+            t_ab = e_ab * u + e_a * u_b + e_b * u_a + e * u_ab
+            t_bb = e_bb * u + 2.0 * e_b * u_b + e * u_bb
+        t = 1.0 + e * u
+        d, u = 1.0 / (1.0 + e * d), 1.0 / t
+        s_a, s_b, t_a, t_b = s_a * d, s_b * d, t_a * u, t_b * u
+        d_a, d_b, u_a, u_b = -s_a * d, -s_b * d, -t_a * u, -t_b * u
         by_a, by_b = t_a - s_a, t_b - s_b
-        by_aa, by_ab, by_bb = t_aa - t_a * t_a - s_aa + s_a * s_a, t_ab - t_a * t_b - s_ab + s_a * s_b, (
-            t_bb - t_b * t_b - s_bb + s_b * s_b)
+        if order > 1.0:
+            s_aa, s_ab, s_bb = s_aa * d, s_ab * d, s_bb * d
+            t_aa, t_ab, t_bb = t_aa * u, t_ab * u, t_bb * u
+            d_aa, d_ab, d_bb = (2.0 * s_a * s_a - s_aa) * d, (2.0 * s_a * s_b - s_ab) * d, (2.0 * s_b * s_b - s_bb) * d
+            u_aa, u_ab, u_bb = (2.0 * t_a * t_a - t_aa) * u, (2.0 * t_a * t_b - t_ab) * u, (2.0 * t_b * t_b - t_bb) * u
+            by_aa = t_aa - t_a * t_a - s_aa + s_a * s_a
+            by_ab = t_ab - t_a * t_b - s_ab + s_a * s_b
+            by_bb = t_bb - t_b * t_b - s_bb + s_b * s_b
         f_a, f_b = f_a + by_a, f_b + by_b
         f_aa, f_ab, f_bb = f_aa + by_aa, f_ab + by_ab, f_bb + by_bb
-        if k > 3.0 and (fabs(t * d - 1.0) <= 1e-16 and fabs(by_a) <= 1e-16 * fabs(f_a) and fabs(by_b) <= 1e-16 * fabs(f_b)
-                        and fabs(by_aa) <= 1e-16 * fabs(f_aa) and fabs(by_ab) <= 1e-16 * fabs(f_ab)
-                        and fabs(by_bb) <= 1e-16 * fabs(f_bb)):
+        if (k > 3.0 and fabs(t * d - 1.0) <= 4e-16 and settled(by_a, f_a, t_a) == 1.0 and settled(by_b, f_b, t_b) == 1.0
+                and settled(by_aa, f_aa, t_aa) == 1.0 and settled(by_ab, f_ab, t_ab) == 1.0
+                and settled(by_bb, f_bb, t_bb) == 1.0):
             break
+    if k >= MOST_TERMS:
+        # Parameters beyond some 1e8: nothing rather than something wrong.
+        return NOT_A_NUMBER, NOT_A_NUMBER, NOT_A_NUMBER, NOT_A_NUMBER, NOT_A_NUMBER
     off = x * b - y * a
+    slope_a, slope_b = _log_ratio(a, n, x, off / a) - f_a, _log_ratio(b, n, y, -off / b) - f_b
+    if order == 1.0:
+        return slope_a, slope_b + 1.0 / b, 0.0, 0.0, 0.0
     whole = trigamma(n)
-    f_a, f_aa, f_ab = _log_ratio(a, n, x, off / a) - f_a, whole - trigamma(a + 1.0) - f_aa, whole - f_ab
+    f_a, f_aa, f_ab = slope_a, whole - trigamma(a + 1.0) - f_aa, whole - f_ab
     # The value is b times something smooth at b = 0, of whose logarithm these are the derivatives.
-    smooth, smooth_b = _log_ratio(b, n, y, -off / b) - f_b, whole - trigamma(b + 1.0) - f_bb
+    smooth, smooth_b = slope_b, whole - trigamma(b + 1.0) - f_bb
     f_b = smooth + 1.0 / b
     f_bb = 2.0 * smooth / b + (smooth * smooth + smooth_b) if b < LARGE else f_b * f_b + (smooth_b - 1.0 / (b * b))
     return f_a, f_b, f_a * f_a + f_aa, f_a * f_b + f_ab, f_bb
@@ -149,9 +162,9 @@ def betainc_a(a: float, b: float, x: float) -> float:
     if outside > 0.0:
         return 0.0 if outside == 1.0 else NOT_A_NUMBER
     if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x)
+        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 1.0)
         return betainc(a, b, x) * f_a
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x)
+    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 1.0)
     return -betaincc(a, b, x) * f_a
 
 
@@ -161,9 +174,9 @@ def betainc_b(a: float, b: float, x: float) -> float:
     if outside > 0.0:
         return 0.0 if outside == 1.0 else NOT_A_NUMBER
     if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x)
+        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 1.0)
         return betainc(a, b, x) * f_b
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x)
+    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 1.0)
     return -betaincc(a, b, x) * f_b
 
 
@@ -173,9 +186,9 @@ def betainc_aa(a: float, b: float, x: float) -> float:
     if outside > 0.0:
         return 0.0 if outside == 1.0 else NOT_A_NUMBER
     if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x)
+        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 2.0)
         return betainc(a, b, x) * f_aa
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x)
+    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 2.0)
     return -betaincc(a, b, x) * f_aa
 
 
@@ -185,9 +198,9 @@ def betainc_ab(a: float, b: float, x: float) -> float:
     if outside > 0.0:
         return 0.0 if outside == 1.0 else NOT_A_NUMBER
     if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x)
+        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 2.0)
         return betainc(a, b, x) * f_ab
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x)
+    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 2.0)
     return -betaincc(a, b, x) * f_ab
 
 
@@ -197,7 +210,7 @@ def betainc_bb(a: float, b: float, x: float) -> float:
     if outside > 0.0:
         return 0.0 if outside == 1.0 else NOT_A_NUMBER
     if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x)
+        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 2.0)
         return betainc(a, b, x) * f_bb
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x)
+    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 2.0)
     return -betaincc(a, b, x) * f_bb

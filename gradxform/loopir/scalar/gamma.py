@@ -2,8 +2,8 @@
 
 With P = gammainc(a, x), Q = 1 - P and their logarithms' derivatives in a, dP/da = P (log P)' = -Q (log Q)'. The power series
 of P and the continued fraction of Q (DLMF 8.11.4 and 8.9.2) are differentiated term by term, as Moore (Applied Statistics
-31, 1982, AS 187) does; the leading factors cancel from logarithmic derivatives, and P and Q themselves are SciPy's. On its own
-side of x = a all that is added has one sign, so that nothing cancels.
+31, 1982, AS 187) does; the leading factors cancel from logarithmic derivatives. On its own side of x = a all that is added has
+one sign, so that nothing cancels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from gradxform.loopir.scalar.library import (
     exp1,
     fabs,
     gammainc,
-    gammaincc,
     log,
     log1p,
     power,
@@ -27,7 +26,9 @@ from gradxform.loopir.scalar.library import (
 #: Where the asymptotic series of the gamma family have all their digits.
 LARGE = 10.0
 TINY = 1e-17
-MOST_TERMS = 200000.0
+#: From here on the expansion for large shapes has all its digits; below, series converge in fewer terms than these.
+HUGE = 1e7
+MOST_TERMS = 100000.0
 TWO_PI = 6.283185307179586
 
 
@@ -95,8 +96,14 @@ def gamma_density(a: float, x: float) -> float:
     return exp((a - 1.0) * log(x) - x) * rgamma(a)
 
 
-def _lower_logarithm(a: float, x: float) -> tuple[float, float]:
-    """The first two derivatives of gammainc(a, x) in a, over its value, by the power series; for x not much above a."""
+def settled(change: float, total: float, parts: float) -> float:
+    """1 if a ``change`` of ``total`` does not matter, or is the rounding error of ``parts``, of which it is a difference."""
+    size = fabs(change)
+    return 1.0 if size <= 1e-16 * fabs(total) or size <= 1e-15 * fabs(parts) else 0.0
+
+
+def _from_below(a: float, x: float) -> tuple[float, float]:
+    """The first two derivatives of gammainc(a, x) in a by the power series; for x not much above a."""
     term, slope, curvature = 1.0, 0.0, 0.0
     total, first, second = 1.0, 0.0, 0.0
     n = 0.0
@@ -112,17 +119,19 @@ def _lower_logarithm(a: float, x: float) -> tuple[float, float]:
             break
     ratio = first / total
     first = log_ratio(a, x) + ratio
-    return first, first * first + (second / total - ratio * ratio - trigamma(a + 1.0))
+    # The density overflows for small x and a.
+    value = gammainc(a, x) if x < 1.0 else gamma_density(a, x) * (x / a) * total
+    return value * first, value * (first * first + (second / total - ratio * ratio - trigamma(a + 1.0)))
 
 
-def _upper_logarithm(a: float, x: float) -> tuple[float, float]:
-    """The same of gammaincc, by the continued fraction and Lentz's method; for x above a and not small."""
+def _from_above(a: float, x: float) -> tuple[float, float]:
+    """The same by the continued fraction of gammaincc and Lentz's method; for x above a and not small."""
     b = x + 1.0 - a
     # d and u are the reciprocals of the two ratios of successive convergents, each with two derivatives in a.
     d = 1.0 / b
     d1, d2 = d * d, 2.0 * d * d * d
     u, u1, u2 = 0.0, 0.0, 0.0
-    first, second = d, d * d
+    total, first, second = d, d, d * d
     n = 0.0
     while n < MOST_TERMS:
         n = n + 1.0
@@ -137,17 +146,31 @@ def _upper_logarithm(a: float, x: float) -> tuple[float, float]:
         d2, u2 = (2.0 * lower1 * lower1 - lower2) * d, (2.0 * upper1 * upper1 - upper2) * u
         by_one = upper1 - lower1
         by_two = upper2 - upper1 * upper1 - lower2 + lower1 * lower1
-        first, second = first + by_one, second + by_two
-        if (fabs(upper * d - 1.0) <= 1e-16 and fabs(by_one) <= 1e-16 * fabs(first)
-                and fabs(by_two) <= 1e-16 * fabs(second)):
+        total, first, second = total * (upper * d), first + by_one, second + by_two
+        if (fabs(upper * d - 1.0) <= 4e-16 and settled(by_one, first, upper1) == 1.0
+                and settled(by_two, second, upper2) == 1.0):
             break
     # The value is a times something smooth at a = 0, of whose logarithm these are the derivatives.
     first = log_ratio(a, x) + first
     second = second - trigamma(a + 1.0)
+    value = -gamma_density(a, x) * x * total
     if a < LARGE:
-        return 1.0 / a + first, 2.0 * first / a + (first * first + second)
+        return value * (1.0 / a + first), value * (2.0 * first / a + (first * first + second))
     slope = first + 1.0 / a
-    return slope, slope * slope + (second - 1.0 / (a * a))
+    return value * slope, value * (slope * slope + (second - 1.0 / (a * a)))
+
+
+def _huge_shape(a: float, x: float) -> tuple[float, float]:
+    """The first two derivatives of gammainc(a, x) in a for large a.
+
+    P(a + 1/2, x) - P(a - 1/2, x) = -density(a + 1/2, x) (DLMF 8.8.5), and a derivative is a central difference less 1/24 of the
+    third one, and so on; where the density is not 0, all of these are powers of 1/a smaller.
+    """
+    density = gamma_density(a + 0.5, x)
+    slope = log_ratio(a + 0.5, x) + 1.0 / (a + 0.5)
+    variance = 1.0 / (a + 0.5)  # trigamma
+    correction = 1.0 - (slope * slope - variance) / 24.0
+    return -density * correction, -density * (slope * correction + slope * variance / 12.0)
 
 
 def gammainc_a(a: float, x: float) -> float:
@@ -158,11 +181,14 @@ def gammainc_a(a: float, x: float) -> float:
         return 0.0
     if a == 0.0:
         return -exp1(x)
+    if a > HUGE:
+        first, second = _huge_shape(a, x)
+        return first
     if x <= a or x < 1.0:
-        first, second = _lower_logarithm(a, x)
-        return gammainc(a, x) * first
-    first, second = _upper_logarithm(a, x)
-    return -gammaincc(a, x) * first
+        first, second = _from_below(a, x)
+        return first
+    first, second = _from_above(a, x)
+    return first
 
 
 def gammainc_aa(a: float, x: float) -> float:
@@ -171,11 +197,14 @@ def gammainc_aa(a: float, x: float) -> float:
         return NOT_A_NUMBER
     if x == 0.0 or x == INFINITY:
         return 0.0
+    if a > HUGE:
+        first, second = _huge_shape(a, x)
+        return second
     if x <= a or x < 1.0:
-        first, second = _lower_logarithm(a, x)
-        return gammainc(a, x) * second
-    first, second = _upper_logarithm(a, x)
-    return -gammaincc(a, x) * second
+        first, second = _from_below(a, x)
+        return second
+    first, second = _from_above(a, x)
+    return second
 
 
 def digamma_rise(a: float, h: float) -> float:

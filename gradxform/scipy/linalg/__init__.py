@@ -34,10 +34,10 @@ from gradxform.scipy.linalg.factorizations import (
     svd,
     svdvals,
 )
+from gradxform.scipy.linalg.hermitian_functions import funm_hermitian
 from gradxform.scipy.linalg.matrix_functions import (
     expm,
     expm_frechet,
-    funm_hermitian,
     solve_continuous_lyapunov,
     solve_sylvester,
     sqrtm,

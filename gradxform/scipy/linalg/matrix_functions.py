@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gradxform.api.custom import custom_jvp
 from gradxform.core import dtype_of
-from gradxform.core.source import user_line
 from gradxform.dtypes import complex_dtype, int64, is_complex
-from gradxform.errors import LinAlgError
 from gradxform.lax import fori_loop
 from gradxform.numpy.linalg.operands import as_matrices, as_matrix
 from gradxform.operands import cast, lift
-from gradxform.primitives import linalg, linalg_equations, linalg_solve, linalg_spectral
+from gradxform.primitives import linalg_equations, linalg_solve
 from gradxform.primitives.logic import stop_gradient
 from gradxform.primitives.matrices import adjoint, identity
 from gradxform.scipy.linalg.calls import traced
@@ -114,60 +110,3 @@ def solve_continuous_lyapunov(a: Any, q: Any) -> Any:
     """The solution X of A X + X A^H = Q."""
     x, z = as_matrices("solve_continuous_lyapunov", a, q, square=True)
     return lift("solve_continuous_lyapunov", linalg_equations.sylvester(x, adjoint(x), z))
-
-
-def funm_hermitian(function: Callable[[Any], Any], a: Any, *, derivative: Callable[[Any], Any] | None = None,
-                   lower: bool = True) -> Any:
-    """f(A) = V f(w) V^H for Hermitian matrices A = V w V^H, with the exact derivative at equal eigenvalues.
-
-    Args:
-        function: an elementwise function of a real array, as ``np.log`` is.
-        a: (..., n, n), of which one triangle is read.
-        derivative: that of ``function``; found by differentiation if not given.
-        lower: whether the lower triangle is read.
-
-    The derivative in the direction E is V (D * (V^H E V)) V^H with the divided differences D of f at the eigenvalues, of which
-    those of equal ones are values of f' (Yu. L. Daleckii and S. G. Krein 1951; N. J. Higham, "Functions of matrices", 2008,
-    section 3.2). Second derivatives are exact where eigenvalues are not equal.
-
-    >>> import gradxform as gx
-    >>> log = lambda a: gx.scipy.linalg.funm_hermitian(np.log, a)
-    >>> gx.jvp(log, (2 * np.eye(2),), (np.array([[0.0, 1.0], [1.0, 0.0]]),))[1]
-    array([[0. , 0.5],
-           [0.5, 0. ]])
-    """
-    x = as_matrix("funm_hermitian", a, square=True) if not isinstance(a, np.ndarray) else np.asarray(a)
-    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
-        raise LinAlgError(f"funm_hermitian: expected square matrices, got shape {x.shape}{user_line()}")
-    whole = linalg.hermitian(x if lower else adjoint(x))
-    return _spectral_function(function, derivative)(whole)
-
-
-def _spectral_function(function: Callable[[Any], Any], derivative: Callable[[Any], Any] | None) -> Any:
-    from gradxform.api.derivatives import jvp
-
-    def slope(w: Any) -> Any:
-        return jvp(function, (w,), (np.ones_like(w),))[1] if derivative is None else derivative(w)
-
-    def built(w: Any, v: Any) -> Any:
-        return (v * function(w)[..., None, :]) @ adjoint(v)
-
-    @custom_jvp
-    def spectral(x: Any) -> Any:
-        return built(*linalg_spectral.eigh(x))
-
-    def rule(primals: Any, tangents: Any) -> Any:
-        w, v = linalg_spectral.eigh(primals[0])
-        rows, columns = w[..., :, None], w[..., None, :]
-        values = function(w)
-        gaps = columns - rows
-        unit = 4 * w.shape[-1] * np.finfo(dtype_of(w)).eps
-        # Closer than this a difference is less accurate than the slope in the middle.
-        close = abs(gaps) <= np.cbrt(unit) * np.maximum(abs(columns), abs(rows))
-        differences = (values[..., None, :] - values[..., :, None]) / np.where(close, 1, gaps)
-        divided = np.where(close, slope((rows + columns) / 2), differences)
-        inner = adjoint(v) @ tangents[0] @ v
-        return built(w, v), v @ (divided * inner) @ adjoint(v)
-
-    spectral.defjvp(rule)
-    return spectral

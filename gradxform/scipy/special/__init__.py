@@ -72,6 +72,8 @@ from gradxform.scipy.special.exponentials import (
     log1p,
     log_softmax,
     logsumexp,
+    powm1,
+    sinc,
     softmax,
 )
 from gradxform.scipy.special.gamma import (
@@ -150,7 +152,7 @@ __all__ = [
     "hyp1f1", "hyp2f1", "hyperu", "i0", "i0e", "i1", "i1e", "inv_boxcox", "inv_boxcox1p", "iv", "ive", "j0", "j1", "jn",
     "jv", "jve", "k0", "k0e", "k1", "k1e", "kl_div", "kn", "kv", "kve", "lambertw", "log1p", "log_expit", "log_ndtr",
     "log_softmax", "loggamma", "logit", "logsumexp", "modstruve", "multigammaln", "nbdtr", "nbdtrc", "ndtr", "ndtri",
-    "ndtri_exp", "owens_t", "pdtr", "pdtrc", "perm", "poch", "polygamma", "pseudo_huber", "psi", "rel_entr", "rgamma",
-    "shichi", "sici", "softmax", "softplus", "spence", "spherical_jn", "spherical_yn", "stdtr", "stdtrit", "struve",
-    "xlog1py", "xlogy", "y0", "y1", "yn", "yv", "yve", "zeta", "zetac",
+    "ndtri_exp", "owens_t", "pdtr", "pdtrc", "perm", "poch", "polygamma", "powm1", "pseudo_huber", "psi", "rel_entr",
+    "rgamma", "shichi", "sici", "sinc", "softmax", "softplus", "spence", "spherical_jn", "spherical_yn", "stdtr",
+    "stdtrit", "struve", "xlog1py", "xlogy", "y0", "y1", "yn", "yv", "yve", "zeta", "zetac",
 ]

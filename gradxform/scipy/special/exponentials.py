@@ -9,6 +9,7 @@ import numpy as np
 from gradxform.numpy import ufuncs
 from gradxform.numpy.dispatch import as_inexact
 from gradxform.numpy.indexing import where
+from gradxform.numpy.numerical import sinc as numerical_sinc
 from gradxform.numpy.reductions import max, sum
 from gradxform.numpy.ufuncs import absolute, exp, isfinite, log, sign
 from gradxform.operands import broadcast_shapes, lift
@@ -98,3 +99,18 @@ def log1p(x: Any, /, out: None = None) -> Any:
 def cbrt(x: Any, /, out: None = None) -> Any:
     """The real cube root."""
     return ufuncs.cbrt(x)
+
+
+@traced
+def powm1(x: Any, y: Any, /, out: None = None) -> Any:
+    """x**y - 1, accurate where x**y is near 1."""
+    base, power = operands_of("powm1", x, y)
+    positive = base > 0
+    direct = ufuncs.power(where(positive, 1.0, base), power) - 1
+    return where(positive, ufuncs.expm1(power * log(where(positive, base, 1.0))), direct)
+
+
+@traced
+def sinc(x: Any, /) -> Any:
+    """sin(pi x) / (pi x), 1 at 0."""
+    return numerical_sinc(x)

@@ -1,0 +1,115 @@
+"""What a tape keeps: which of the equations of a builder depend on what it watches.
+
+A recording is a view of the builder that is open, not another engine. Several tapes look at one builder, each at the
+equations since it was entered; what was computed while a tape was paused, or does not depend on anything watched, is a
+constant to it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from gradxform.core import Builder, Tracer
+from gradxform.dtypes import is_differentiable
+from gradxform.ir import Atom, Equation, Var
+
+
+class _State(threading.local):
+    def __init__(self) -> None:
+        self.recordings: list[Recording] = []
+
+
+_state = _State()
+
+
+class Recording:
+    """The equations of ``builder`` that depend on watched variables."""
+
+    __slots__ = ("active", "builder", "equations", "tracked", "variables", "watches_accessed", "_seen")
+
+    def __init__(self, builder: Builder, watches_accessed: bool) -> None:
+        self.builder = builder
+        self.watches_accessed = watches_accessed
+        self.active = False
+        self.equations: list[Equation] = []
+        self.tracked: dict[Atom, None] = {}
+        #: By identity: a watched variable, and what it stood for each time after it was assigned to.
+        self.variables: dict[int, tuple[Any, dict[Var, None]]] = {}
+        self._seen = len(builder.equations)
+
+    def start(self) -> None:
+        """Look at what is computed from now on."""
+        self._seen = len(self.builder.equations)
+        self.active = True
+        _state.recordings.append(self)
+
+    def stop(self) -> None:
+        """Look no more, until the next `start`."""
+        self.advance()
+        self.active = False
+        _state.recordings.remove(self)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.equations.clear()
+        self.tracked.clear()
+        self.variables.clear()
+        self._seen = len(self.builder.equations)
+
+    def advance(self) -> None:
+        """Take up the equations that have been recorded since."""
+        found = self.builder.equations
+        if not self.active:
+            return
+        for equation in found[self._seen:]:
+            if any(x in self.tracked for x in equation.inputs):
+                self.equations.append(equation)
+                self.tracked.update(dict.fromkeys(equation.outputs))
+        self._seen = len(found)
+
+    def watch(self, var: Var) -> None:
+        """From now on take up what depends on ``var``."""
+        self.advance()
+        self.tracked[var] = None
+
+    def watch_variable(self, variable: Any) -> None:
+        """`watch` what ``variable`` stands for now."""
+        var = self.builder.atom(variable.alias())
+        assert isinstance(var, Var)
+        _, stood_for = self.variables.setdefault(id(variable), (variable, {}))
+        if var not in stood_for:
+            stood_for[var] = None
+            self.watch(var)
+
+    def depends(self, atom: Atom) -> bool:
+        """Whether ``atom`` depends on anything watched."""
+        self.advance()
+        return atom in self.tracked
+
+    def vars_of(self, source: Any) -> list[Var]:
+        """The variables of the builder that ``source`` stands for: several if it was assigned to in between."""
+        if hasattr(source, "alias"):
+            found = self.variables.get(id(source))
+            return list(found[1]) if found is not None else []
+        atom = self.builder.atom(source)
+        return [atom] if isinstance(atom, Var) else []
+
+
+def accessed(variable: Any) -> None:
+    """Let the tapes that record watch ``variable``, which is being read."""
+    for recording in _state.recordings:
+        if recording.watches_accessed:
+            recording.watch_variable(variable)
+
+
+def is_recorded(tensor: Tracer) -> bool:
+    """Whether a tape that is recording would lose a derivative if the value of ``tensor`` were taken out."""
+    return is_differentiable(tensor.type.dtype) and any(
+        recording.depends(recording.builder.atom(tensor)) for recording in _state.recordings)
+
+
+def defined_by(equations: Iterable[Equation]) -> dict[Var, None]:
+    """The variables that ``equations`` define."""
+    return {var: None for equation in equations for var in equation.outputs}
