@@ -590,7 +590,9 @@ def _stored_view(x: Any, value: Any, key: Any) -> Any:
 def own(x: Any) -> Any:
     """An array of the same elements that shares its memory with no other."""
     builder = current_builder()
-    return x if builder is None or x.is_immutable else _OwnArray(builder, builder.atom(x))
+    if builder is None or (x.is_immutable and builder.tracer_class is not Array):
+        return x
+    return _OwnArray(builder, builder.atom(x))
 
 
 def fresh(x: Any) -> Any:

@@ -321,6 +321,10 @@ _UNDO: dict[str, Callable[[Equation, Any, Any], Any]] = {
 def check_writable(x: Any, what: str) -> None:
     """Raises ReadOnlyError, saying ``what`` was tried, unless ``x`` may be assigned to here."""
     root = x.record.root if x.is_view else x
+    if root.is_immutable:
+        raise ReadOnlyError(
+            f"{what}: a tensor of type {x.type} cannot be assigned to: x.at[index].set(value) gives an updated copy; what "
+            f"changes is a tape.Variable, with assign(){user_line()}")
     builder = current_builder()
     if root.builder is not builder:
         if builder is None or root.builder.state == "closed":

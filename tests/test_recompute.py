@@ -66,6 +66,18 @@ def test_normalised_columns_are_read_row_by_row_and_never_stored() -> None:
     np.testing.assert_allclose(gx.jit(column_normalised)(X, GAIN, SHIFT), wanted, rtol=1e-13, atol=1e-14)
 
 
+def test_a_sum_of_few_terms_into_many_results_goes_through_them_once() -> None:
+    scales, points = np.array([0.5, 2.0]), RANDOM.standard_normal((2, 300))
+
+    def kernel_matrix(scales: Any, points: Any) -> Any:
+        scaled = points / np.exp(scales)[:, None]
+        return np.exp(-0.5 * np.sum((scaled[:, :, None] - scaled[:, None, :]) ** 2, axis=0))
+
+    assert largest_temporary(loops_of(kernel_matrix, scales, points)) <= 2 * 300  # the scaled points: no sums in memory
+    wanted = kernel_matrix(scales, points)
+    np.testing.assert_allclose(gx.jit(kernel_matrix)(scales, points), wanted, rtol=1e-13, atol=1e-300)
+
+
 def test_gradient_of_normalised_columns() -> None:
     large = np.zeros((4096, 1024))
     kernel = loops_of(pulled_back, large, np.zeros(1024), np.zeros(1024), large)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def with_torch_transforms(kind: str, torch: Any) -> Callable[..., Any]:
 
 
 def by_hand(kind: str, signal: np.ndarray, *given: np.ndarray) -> Any:
-    """Compute it with derivatives from paper."""
+    """Compute it with derivatives from paper, that of the energy with one transform less than the rule of the chain takes."""
     size, rfft, irfft = len(signal), np.fft.rfft, np.fft.irfft
     if kind == "convolution":
         response, target = given
@@ -107,6 +108,8 @@ def workload(kind: str) -> Workload:
         torch_compiled=functools.partial(with_torch_transforms, kind),
         by_hand=functools.partial(by_hand, kind),
     )
+    if kind == "derivative":
+        listed = tuple(replace(row, yardstick=True) if row.name == "NumPy, by hand" else row for row in listed)
     return Workload(
         name=f"fourier.{kind}",
         title=f"{TITLES[kind]} of n numbers, value and gradient",

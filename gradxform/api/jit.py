@@ -114,8 +114,10 @@ class Jitted(NativeCallable):
         """Calls for which there is no native code yet, or whose arguments must be made fit for it."""
         if jit_disabled():
             return self._step(args, kwargs)
-        if current_builder() is not None or any(isinstance(x, Tracer) for x in tree.leaves((args, kwargs))):
+        if current_builder() is not None:
             return self._stage(args, kwargs)
+        if any(isinstance(x, Tracer) for x in tree.leaves((args, kwargs))):
+            return self(*tree.map_leaves(_held, args), **tree.map_leaves(_held, kwargs))
         if any(type(x) is np.ndarray and not is_native(x) for x in args):
             # A column of a table, say: copied, it may well suit native code that is there.
             return self(*[native(x) if type(x) is np.ndarray else x for x in args], **kwargs)
@@ -263,6 +265,11 @@ class Jitted(NativeCallable):
 
 def _jitted(fun: Callable[..., Any], positions: frozenset[int], names: frozenset[str]) -> Jitted:
     return Jitted(fun, positions, names)
+
+
+def _held(leaf: Any) -> Any:
+    """A traced array that is used where nothing is traced as what it holds. LeakedTracerError if that is nothing."""
+    return leaf.held() if isinstance(leaf, Tracer) else leaf
 
 
 def _native_leaf(leaf: Any) -> Any:

@@ -23,7 +23,7 @@ SCIPY_FUNCTIONS: Mapping[str, int] = MappingProxyType({
     # integrals of exponentials, elliptic integrals, hypergeometric functions
     "exp1": 1, "expi": 1, "expn": 2, "spence": 1, "exprel": 1, "cosm1": 1,
     "ellipk": 1, "ellipkm1": 1, "ellipe": 1, "ellipkinc": 2, "ellipeinc": 2,
-    "hyp0f1": 2, "hyp1f1": 3, "hyperu": 3, "hyp2f1": 4,
+    "hyp1f1": 3, "hyperu": 3, "hyp2f1": 4,
     "zetac": 1, "owens_t": 2,
 })
 

@@ -585,12 +585,21 @@ def _dot_general(writer: _Writer, equation: Equation) -> _Found:
     batch = len(params["batch"][0])
     if params["batch"] != (tuple(range(batch)),) * 2:
         return None
-    tails = [x.type.shape[batch:] for x in equation.inputs]
+    leads = [batch, batch]
+    if not batch:
+        # A stack times one matrix: the axes of the stack come first in the result too, or the product stays.
+        leads = [x.type.rank - writer.known[x][0] if x in writer.known else 0 for x in equation.inputs]
+        vector = len(params["contracting"][0]) == equation.inputs[0].type.rank
+        if all(leads) or (leads[1] and not vector):
+            return None
+    if any(a < lead for axes, lead in zip(params["contracting"], leads, strict=True) for a in axes):
+        return None
+    tails = [x.type.shape[lead:] for x, lead in zip(equation.inputs, leads, strict=True)]
     if any(n > LARGEST for tail in tails for n in tail) or any(
             x in writer.known and writer.known[x][0] != len(tail) for x, tail in zip(equation.inputs, tails, strict=True)):
         return None
     left, right = (writer.cells(x, len(tail)) for x, tail in zip(equation.inputs, tails, strict=True))
-    summed = [[a - batch for a in axes] for axes in params["contracting"]]
+    summed = [[a - lead for a in axes] for axes, lead in zip(params["contracting"], leads, strict=True)]
     free = [[a for a in range(len(tail)) if a not in own] for tail, own in zip(tails, summed, strict=True)]
     extents = [tails[0][a] for a in summed[0]]
     found: Cells = {}
@@ -624,7 +633,13 @@ def _reduce_sum(writer: _Writer, equation: Equation) -> _Found:
     return len(kept), sums
 
 
+def _same(writer: _Writer, equation: Equation) -> _Found:
+    """Derivatives have been taken: what stops them is gone."""
+    return writer.known[equation.inputs[0]]
+
+
 _RULES: Mapping[str, Callable[[_Writer, Equation], _Found]] = {
+    "stop_gradient": _same,
     "transpose": _transpose, "reshape": _reshape, "broadcast": _broadcast, "slice": _slice, "concatenate": _concatenate,
     "dot_general": _dot_general, "reduce_sum": _reduce_sum,
 }

@@ -13,9 +13,9 @@ _MODULUS = "second derivatives in the parameter m of an incomplete elliptic inte
 _ROOT_HALF = math.sqrt(0.5)
 # The functions that rules name.
 (_dawsn_derivative, _ellipe, _ellipe_m, _ellipeinc_m, _ellipk, _ellipk_m, _ellipkinc_m, _erfcx, _erfcx_derivative,
- _expn, _exprel, _exprel_derivative, _hyp0f1, _hyp1f1, _hyp2f1, _hyperu, _log1prel_derivative, _spherical_jn) = named(
+ _expn, _exprel, _exprel_derivative, _hyp1f1, _hyp2f1, _hyperu, _log1prel_derivative, _spherical_jn) = named(
     "dawsn_derivative", "ellipe", "ellipe_m", "ellipeinc_m", "ellipk", "ellipk_m", "ellipkinc_m", "erfcx",
-    "erfcx_derivative", "expn", "exprel", "exprel_derivative", "hyp0f1", "hyp1f1", "hyp2f1", "hyperu",
+    "erfcx_derivative", "expn", "exprel", "exprel_derivative", "hyp1f1", "hyp2f1", "hyperu",
     "log1prel_derivative", "spherical_jn")
 _erf, _gaussian = formula(erf), formula(gaussian)
 
@@ -116,8 +116,6 @@ ellipeinc, ellipeinc_p = special_function(
 
 # ------------------------------------------------------------------------------ hypergeometric functions, DLMF 15.5, 13.3
 
-hyp0f1, hyp0f1_p = special_function(
-    "hyp0f1", _PARAMETER, lambda v, z, y: _hyp0f1(v + 1, z) / v)
 hyp1f1, hyp1f1_p = special_function(
     "hyp1f1", _PARAMETER, _PARAMETER, lambda a, b, z, y: a / b * _hyp1f1(a + 1, b + 1, z))
 hyperu, hyperu_p = special_function(
@@ -132,5 +130,5 @@ PRIMITIVES = (
     sine_integral_p, cosine_integral_p, hyperbolic_sine_integral_p, hyperbolic_cosine_integral_p,
     fresnel_sine_p, fresnel_cosine_p, lambertw_real_p,
     ellipk_m_p, ellipe_m_p, ellipk_p, ellipkm1_p, ellipe_p, ellipkinc_m_p, ellipeinc_m_p, ellipkinc_p, ellipeinc_p,
-    hyp0f1_p, hyp1f1_p, hyperu_p, hyp2f1_p,
+    hyp1f1_p, hyperu_p, hyp2f1_p,
 )

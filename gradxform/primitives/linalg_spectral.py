@@ -13,8 +13,8 @@ functions of the matrix; there the rate is taken as zero. So derivatives are alw
   whole eigenspaces, of quantities in which no two equal values occur. Not of V f(w) V^H at equal values, whose derivative is
   not a function of those of w and V. Functions of matrices have routes of their own: expm, sqrtm, funm_hermitian.
 
-Derivatives of derivatives need those of vectors also where values alone are asked for. At equal values they are NaN, not wrong,
-unless the vectors of these do not matter to the result at all (`undefined`).
+Derivatives of derivatives need those of vectors also where values alone are asked for. At equal values they are NaN, not wrong;
+where the vectors of these do not matter to the result, reverse over reverse and forward over forward give it (`undefined`).
 """
 
 from __future__ import annotations
@@ -296,7 +296,7 @@ def _eig_types(a: ArrayType, vectors: bool) -> tuple[ArrayType, ...]:
     return (values, ArrayType(dtype, a.shape)) if vectors else (values,)
 
 
-def _eig_type(a: ArrayType, *, vectors: bool, checked: bool) -> tuple[ArrayType, ...]:
+def _eig_type(a: ArrayType, *, vectors: bool, checked: bool, strict: bool) -> tuple[ArrayType, ...]:
     check_matrix("eig", a, square=True)
     return _eig_types(a, vectors)
 
@@ -307,26 +307,27 @@ def _eig_reference(vectors: bool) -> Callable[[Any], tuple[Any, ...]]:
     return lambda a: (np.linalg.eigvals(a),)
 
 
-def _eig_evaluate(a: Any, *, vectors: bool, checked: bool) -> tuple[Any, ...]:
+def _eig_evaluate(a: Any, *, vectors: bool, checked: bool, strict: bool) -> tuple[Any, ...]:
     return evaluate_stack(_eig_reference(vectors), [a], [2], _eig_types(type_of(a), vectors), checked)
 
 
 def _eig_jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], *, vectors: bool, checked: bool
+    primals: Sequence[Any], tangents: Sequence[Any], *, vectors: bool, checked: bool, strict: bool
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """With M = V^-1 dA V: dw = diag(M), dV = V (F * M), less what would change the length of a vector or the phase of its
     largest component, which is real in LAPACK's normalisation."""
     (a,), (t,) = primals, tangents
-    w, v = bind_all(eig_p, [a], {"vectors": True, "checked": checked})
+    outputs = eig(a, True, checked, strict)
+    w, v = eig(a, True, checked, True)
     dtype = dtype_of(w)
     tangent = t if is_complex(dtype_of(t)) else convert(t, dtype)
     moved = solve(v, matmul(tangent, v), checked)
     w_t = diagonal(moved)
     if not vectors:
-        return (w,), (w_t,)
+        return outputs[:1], (w_t,)
     n = shape_of(w)[-1]
     rank = len(shape_of(v))
-    turned = matmul(v, mul(safe_rates(w, w), moved))
+    turned = matmul(v, _turned(safe_rates(w, w), moved, strict))
     growth = real(_column_sums(mul(conjugate(v), turned)))
     size = add(mul(real(v), real(v)), mul(imag(v), imag(v)))
     largest = reshape(argmax(size, rank - 2), (*shape_of(w)[:-1], 1, n))
@@ -334,7 +335,7 @@ def _eig_jvp(
         reshape(_rows_at(x, largest), shape_of(w)) for x in (v, turned))
     phase = div(imag(component_t), real(component))
     shift = complex_number(growth, phase) if n else w
-    return (w, v), (w_t, sub(turned, mul(v, as_rows(shift, n))))
+    return outputs, (w_t, sub(turned, mul(v, as_rows(shift, n))))
 
 
 def _rows_at(x: Any, rows: Any) -> Any:
@@ -348,7 +349,8 @@ def _column_sums(x: Any) -> Any:
     return reduce_sum(x, (len(shape_of(x)) - 2,))
 
 
-def _eig_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, vectors: bool, checked: bool) -> Native:
+def _eig_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, vectors: bool, checked: bool, strict: bool,
+               ) -> Native:
     from gradxform.backend.spectral_text import eig_workspace
 
     a = operands[0].type
@@ -359,12 +361,12 @@ def _eig_lower(operands: Sequence[Operand], results: Sequence[ArrayType], *, vec
     return Native(routine, a.shape[:-2])
 
 
-def eig(a: Any, vectors: bool = True, checked: bool = True) -> list[Any]:
+def eig(a: Any, vectors: bool = True, checked: bool = True, strict: bool = False) -> list[Any]:
     """The eigenvalues and right eigenvectors, of length 1, of square matrices; they are complex also of real matrices.
 
     An infinity or NaN in a matrix, or an iteration that does not converge, is a LinAlgError if ``checked``, else it gives NaN.
     """
-    return bind_all(eig_p, [a], {"vectors": vectors, "checked": checked})
+    return bind_all(eig_p, [a], {"vectors": vectors, "checked": checked, "strict": strict})
 
 
 def _stack_batch(apply: Callable[..., list[Any]]) -> Callable[..., Any]:

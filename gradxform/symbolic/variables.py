@@ -8,15 +8,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-import gradxform.numpy
 from gradxform.core.source import user_line
 from gradxform.dtypes import is_differentiable, python_scalar_dtype
-from gradxform.errors import ArgumentError, ArgumentTypeError
+from gradxform.errors import ArgumentError, ArgumentTypeError, NotDifferentiableError
 from gradxform.symbolic.calls import as_variable, defer, take
 from gradxform.symbolic.graph import Node, TensorType, checked_array, tensor_type
 from gradxform.symbolic.shapes import shape_of
 
-__all__ = ["Constant", "SharedVariable", "Variable", "constant", "shared"]
+__all__ = ["Constant", "SharedVariable", "Variable", "check_differentiable", "constant", "shared"]
 
 
 def _binary(function: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -287,7 +286,7 @@ class SharedVariable(Variable):
         """Another value, of this dtype and rank; its extents may differ."""
         from gradxform.symbolic.conversion import converted
 
-        self.container = converted(f"set_value of {self}", self.type, value, False if borrow else True)
+        self.container = converted(f"set_value of {self}", self.type, value, not borrow)
 
     def __repr__(self) -> str:
         return self.name if self.name is not None else f"<shared {self.type}>"
@@ -320,12 +319,9 @@ def shared(value: Any, name: str | None = None, borrow: bool = False, shape: tup
 
 
 def check_differentiable(purpose: str, variable: Variable) -> None:
-    from gradxform.errors import NotDifferentiableError
-
+    """Raises NotDifferentiableError for integers and booleans."""
     if not is_differentiable(np.dtype(variable.dtype)):
         raise NotDifferentiableError(
             f"{purpose}: {variable} is of dtype {variable.dtype}, which has no derivative: use a float variable, as dscalar or "
             f"dvector, or x.astype('float64'){user_line()}")
 
-
-_FACE = gradxform.numpy

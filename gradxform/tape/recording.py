@@ -14,6 +14,7 @@ from typing import Any
 from gradxform.core import Builder, Tracer
 from gradxform.dtypes import is_differentiable
 from gradxform.ir import Atom, Equation, Var
+from gradxform.ir.callback import has_effect
 
 
 class _State(threading.local):
@@ -113,3 +114,12 @@ def is_recorded(tensor: Tracer) -> bool:
 def defined_by(equations: Iterable[Equation]) -> dict[Var, None]:
     """The variables that ``equations`` define."""
     return {var: None for equation in equations for var in equation.outputs}
+
+
+def run_effects(builder: Builder) -> None:
+    """Do what was recorded for its effect, such as printing, with the values that its operands have."""
+    for equation in builder.equations:
+        if has_effect(equation):
+            operands = [builder.value_of(x) for x in equation.inputs]
+            results = builder.evaluator(equation.operation, operands, dict(equation.params), equation.source)
+            builder.known.update(zip(equation.outputs, results, strict=True))

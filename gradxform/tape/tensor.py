@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 
-from gradxform import tree
+from gradxform import assignment, tree
 from gradxform.api.execution import evaluate_natively
 from gradxform.array import Array
 from gradxform.core import Builder, Tracer, current_builder, type_of
 from gradxform.core.source import user_line
 from gradxform.core.tracing import concrete
-from gradxform.errors import ArgumentTypeError, ReadOnlyError, ShapeError, TracerConversionError
+from gradxform.errors import ArgumentTypeError, ShapeError, TracerConversionError
 from gradxform.ir import Atom, Var
 from gradxform.operands import as_operand, supported_dtype
 from gradxform.tape.recording import is_recorded
@@ -117,10 +117,8 @@ class Tensor(Array):
     def __deepcopy__(self, memo: Any) -> Any:
         return self
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise ReadOnlyError(
-            f"a tensor of type {self.type} cannot be assigned to: x.at[index].set(value) gives an updated copy; what changes "
-            f"is a tape.Variable, with assign(){user_line()}")
+    def __setitem__(self, index: Any, value: Any) -> None:
+        assignment.check_writable(self, "x[index] = value")
 
 
 def _described(tensor: Tensor, value: Any) -> str:

@@ -211,7 +211,8 @@ def test_second_derivatives_at_equal_values_are_missing_or_exact_and_never_wrong
     v = np.linalg.eigh(a)[1]
     expected = 2 * np.sum((v[:, 0] @ e @ v[:, 1:]) ** 2) / (1.0 - 3.0)
     found = second(lambda x: linalg_spectral.eigh(x, vectors=False)[0][0], a)
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    # Forward over reverse multiplies what is not known by zero.
+    np.testing.assert_allclose(found, [expected, np.nan, expected], rtol=1e-10)
     fourth = lambda x: gx.numpy.sum(linalg_spectral.svd(x, False)[0] ** 4)  # noqa: E731
     assert np.isnan(second(fourth, 2 * EYE)).all()
     assert np.isfinite(second(fourth, np.diag([1.0, 2.0, 4.0]))).all()

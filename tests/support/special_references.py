@@ -163,7 +163,6 @@ REFERENCES: dict[str, Row] = {
     "ellipe": Row(mp.ellipe, [(-3.0,), (0.01,), (0.5,), (0.99,)]),
     "ellipkinc": Row(mp.ellipf, [(1.2, 0.3), (-0.4, -2.0), (4.0, 0.9)], (0, 1), LOOSE, second=False),
     "ellipeinc": Row(mp.ellipe, [(1.2, 0.3), (-0.4, -2.0), (4.0, 0.9)], (0, 1), LOOSE, second=False),
-    "hyp0f1": Row(mp.hyp0f1, [(1.3, 0.4), (0.5, -2.0)], (1,), LOOSE),
     "hyp1f1": Row(mp.hyp1f1, [(1.3, 0.4, 0.7), (0.5, 2.5, -3.0)], (2,), LOOSE),
     "hyperu": Row(mp.hyperu, [(1.3, 0.4, 0.7), (0.5, 2.5, 3.0)], (2,), (1e-9, 1e-8, 1e-6)),
     "hyp2f1": Row(mp.hyp2f1, [(1.3, 0.4, 0.7, 0.2), (0.5, 2.5, 3.0, -2.0)], (3,), LOOSE),

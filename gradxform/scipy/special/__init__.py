@@ -116,7 +116,6 @@ from gradxform.scipy.special.integral_functions import (
     expn,
     exprel,
     fresnel,
-    hyp0f1,
     hyp1f1,
     hyp2f1,
     hyperu,

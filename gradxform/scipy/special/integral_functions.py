@@ -100,12 +100,6 @@ def ellipeinc(phi: Any, m: Any, /, out: None = None) -> Any:
 
 
 @traced
-def hyp0f1(v: Any, z: Any, /, out: None = None) -> Any:
-    """The confluent hypergeometric limit function; differentiable in z."""
-    return elementwise("hyp0f1", integrals.hyp0f1, v, z)
-
-
-@traced
 def hyp1f1(a: Any, b: Any, x: Any, /, out: None = None) -> Any:
     """Kummer's confluent hypergeometric function M(a, b, x), DLMF 13.2.2; differentiable in x."""
     return elementwise("hyp1f1", integrals.hyp1f1, a, b, x)
