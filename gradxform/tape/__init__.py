@@ -25,7 +25,6 @@ from gradxform.tape.rules import custom_gradient, recompute_grad, stop_gradient
 from gradxform.tape.tensor import Tensor, constant
 from gradxform.tape.variable import Variable
 
-__all__ = ["ForwardAccumulator", "GradientTape", "Tensor", "UnconnectedGradients", "Variable", "complex128", "complex64",
-           "constant", "custom_gradient", "dtypes", "float32", "float64", "int32", "int64", "recompute_grad",
-           "stop_gradient"]
-__all__ += _functions
+__all__ = [
+    "ForwardAccumulator", "GradientTape", "Tensor", "UnconnectedGradients", "Variable", "complex128", "complex64", "constant",
+    "custom_gradient", "dtypes", "float32", "float64", "int32", "int64", "recompute_grad", "stop_gradient", *_functions]

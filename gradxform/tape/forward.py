@@ -11,10 +11,11 @@ from gradxform.api.values import as_value
 from gradxform.array import Array
 from gradxform.core import Tracer, type_of
 from gradxform.core.source import user_line
-from gradxform.errors import NotDifferentiableError, ShapeError, TapeError, TreeError
+from gradxform.errors import GradxformError, NotDifferentiableError, ShapeError, TapeError, TreeError
 from gradxform.ir import ArrayType, Var
 from gradxform.tape.derivatives import push, zeros_like
 from gradxform.tape.gradient_tape import Recorder, UnconnectedGradients, _plain, _result, check_tensor
+from gradxform.tape.recording import Recording
 from gradxform.tape.variable import Variable
 
 
@@ -50,18 +51,23 @@ class ForwardAccumulator(Recorder):
         self._vars: list[Var] = []
 
     def __enter__(self) -> ForwardAccumulator:
-        fresh = self._recording is None
+        entered_before = self._recording is not None
         recording = self._start()
-        if fresh:
-            for primal in self._primals:
-                if isinstance(primal, Variable):
-                    recording.watch_variable(primal)
-                    self._vars.append(list(recording.variables[id(primal)][1])[-1])
-                else:
-                    var = self._var(recording, primal, "a primal")
-                    recording.watch(var)
-                    self._vars.append(var)
+        if not entered_before:
+            try:
+                self._vars = [self._watched(recording, primal) for primal in self._primals]
+            except GradxformError:
+                self._stop(failed=True)
+                raise
         return self
+
+    def _watched(self, recording: Recording, primal: Any) -> Var:
+        if isinstance(primal, Variable):
+            recording.watch_variable(primal)
+            return list(recording.variables[id(primal)][1])[-1]
+        var = self._var(recording, primal, "a primal")
+        recording.watch(var)
+        return var
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._stop(kind is not None)

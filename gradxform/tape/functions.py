@@ -146,15 +146,15 @@ def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
 
 
 @eager
-def expand_dims(input: Any, axis: int, name: str | None = None) -> Any:
+def expand_dims(x: Any, axis: int, name: str | None = None) -> Any:
     """With a new axis of extent 1."""
-    return numpy.expand_dims(convert_to_tensor(input), axis)
+    return numpy.expand_dims(convert_to_tensor(x), axis)
 
 
 @eager
-def squeeze(input: Any, axis: Any = None, name: str | None = None) -> Any:
+def squeeze(x: Any, axis: Any = None, name: str | None = None) -> Any:
     """Without axes of extent 1: all, or those in ``axis``."""
-    return numpy.squeeze(convert_to_tensor(input), tuple(axis) if isinstance(axis, list) else axis)
+    return numpy.squeeze(convert_to_tensor(x), tuple(axis) if isinstance(axis, list) else axis)
 
 
 @eager
@@ -179,15 +179,15 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str | None 
 
 
 @eager
-def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
+def tile(x: Any, multiples: Any, name: str | None = None) -> Any:
     """Repeated ``multiples`` times along each axis."""
-    return numpy.tile(convert_to_tensor(input), multiples)
+    return numpy.tile(convert_to_tensor(x), multiples)
 
 
 @eager
-def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:
+def broadcast_to(x: Any, shape: Any, name: str | None = None) -> Any:
     """Repeated to ``shape`` by the rules of broadcasting."""
-    return numpy.broadcast_to(convert_to_tensor(input), tuple(shape))
+    return numpy.broadcast_to(convert_to_tensor(x), tuple(shape))
 
 
 @eager
@@ -238,9 +238,9 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
 
 
 @eager
-def identity(input: Any, name: str | None = None) -> Any:
+def identity(x: Any, name: str | None = None) -> Any:
     """The tensor itself."""
-    return convert_to_tensor(input)
+    return convert_to_tensor(x)
 
 
 @eager
@@ -256,15 +256,15 @@ def ones(shape: Any, dtype: Any = "float64", name: str | None = None) -> Any:
 
 
 @eager
-def zeros_like(input: Any, dtype: Any = None, name: str | None = None) -> Any:
-    """Zeros of the shape and dtype of ``input``."""
-    return numpy.zeros_like(convert_to_tensor(input), dtype)
+def zeros_like(x: Any, dtype: Any = None, name: str | None = None) -> Any:
+    """Zeros of the shape and dtype of ``x``."""
+    return numpy.zeros_like(convert_to_tensor(x), dtype)
 
 
 @eager
-def ones_like(input: Any, dtype: Any = None, name: str | None = None) -> Any:
-    """Ones of the shape and dtype of ``input``."""
-    return numpy.ones_like(convert_to_tensor(input), dtype)
+def ones_like(x: Any, dtype: Any = None, name: str | None = None) -> Any:
+    """Ones of the shape and dtype of ``x``."""
+    return numpy.ones_like(convert_to_tensor(x), dtype)
 
 
 @eager

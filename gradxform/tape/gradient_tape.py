@@ -329,12 +329,7 @@ class GradientTape(Recorder):
         return recording
 
     def _seeds(self, leaves: Sequence[Any], treedef: tree.TreeDef, output_gradients: Any) -> list[Any]:
-        if output_gradients is None:
-            given: list[Any] = [None] * len(leaves)
-        elif treedef.is_leaf():
-            given = [output_gradients]
-        else:
-            given = _children(output_gradients, treedef)
+        given = [None] * len(leaves) if output_gradients is None else _children(output_gradients, treedef)
         seeds = []
         for leaf, value in zip(leaves, given, strict=True):
             array_type = leaf.type.strong()
@@ -396,13 +391,13 @@ def _plain(tensor: Any) -> Any:
 
 
 def _children(output_gradients: Any, treedef: tree.TreeDef) -> list[Any]:
-    """The leaves of ``output_gradients`` for a target of several tensors; None stands for one of them."""
-    marks = tree.unflatten(treedef, range(treedef.num_leaves))
+    """What ``output_gradients`` has for each tensor of the target; None stands for ones."""
     try:
-        given = tree.broadcast_prefix(output_gradients, marks, "output_gradients")
-    except TreeError as error:
-        raise TreeError(f"GradientTape.gradient: {error}{user_line()}") from None
-    return given
+        return treedef.flatten_up_to(output_gradients)
+    except ValueError:
+        raise TreeError(
+            f"GradientTape.gradient: output_gradients must have the structure of the target, {treedef}, got "
+            f"{tree.structure(output_gradients)}{user_line()}") from None
 
 
 def _cast(value: Any, array_type: ArrayType) -> Any:
@@ -427,7 +422,8 @@ def _at_once(method: str, parallel_iterations: Any, use_pfor: bool) -> int | Non
         number = 0
     if number < 1:
         raise ArgumentError(
-            f"GradientTape.{method}: parallel_iterations must be a positive int or None, got {parallel_iterations!r}{user_line()}")
+            f"GradientTape.{method}: parallel_iterations must be a positive int or None, got {parallel_iterations!r}"
+            f"{user_line()}")
     return number if use_pfor else 1
 
 

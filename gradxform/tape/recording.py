@@ -28,7 +28,7 @@ _state = _State()
 class Recording:
     """The equations of ``builder`` that depend on watched variables."""
 
-    __slots__ = ("active", "builder", "equations", "tracked", "variables", "watches_accessed", "_seen")
+    __slots__ = ("_seen", "active", "builder", "equations", "tracked", "variables", "watches_accessed")
 
     def __init__(self, builder: Builder, watches_accessed: bool) -> None:
         self.builder = builder

@@ -30,7 +30,7 @@ class _Rule:
 
 
 tree.register(_Rule, lambda rule: (rule.captures, (rule.program, rule.treedef)),
-              lambda static, captures: _Rule(*static, list(captures)))
+              lambda static, captures: _Rule(static[0], static[1], list(captures)))
 
 
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,8 +110,8 @@ def recompute_grad(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @eager
-def stop_gradient(input: Any, name: str | None = None) -> Any:
-    """``input``, with derivative zero.
+def stop_gradient(x: Any, name: str | None = None) -> Any:
+    """``x``, a tensor or a nested structure of tensors, with derivative zero.
 
     >>> from gradxform.tape import GradientTape, constant
     >>> x = constant(3.0)
@@ -121,4 +121,4 @@ def stop_gradient(input: Any, name: str | None = None) -> Any:
     >>> tape.gradient(y, x).numpy()
     np.float64(3.0)
     """
-    return _stop_gradient(input)
+    return _stop_gradient(x)

@@ -22,6 +22,7 @@ from gradxform.errors import ArgumentTypeError, ShapeError, TracerConversionErro
 from gradxform.ir import Atom, Var
 from gradxform.operands import as_operand, supported_dtype
 from gradxform.tape.recording import is_recorded
+from gradxform.updates import Update, Updates
 
 
 class Held(Builder):
@@ -61,6 +62,11 @@ class Tensor(Array):
     def snapshot(self) -> Any:
         # Functions that are given tensors while nothing is recorded compute with their values.
         return self if current_builder() is not None else self.held()[()]
+
+    @property
+    def at(self) -> Updates:
+        """Updated copies: ``x.at[i].set(v)``, and add, multiply, divide, power, min, max, get, apply."""
+        return _TensorUpdates(self)
 
     # ------------------------------------------------------------------------------------------------- conversion
 
@@ -152,15 +158,31 @@ def recorder() -> Builder:
     return Builder("gradxform.tape", Tensor, evaluate_natively)
 
 
+class _TensorUpdate(Update):
+    """The updated copies of a tensor are tensors."""
+
+    __slots__ = ()
+
+
+class _TensorUpdates(Updates):
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Update:
+        return _TensorUpdate(self.array, index)
+
+
 #: What a tensor says of itself or hands out; everything else of an array is an operation.
 _NOT_OPERATIONS = frozenset({
-    "shape", "dtype", "ndim", "size", "itemsize", "nbytes", "device", "at", "flat", "stamp", "snapshot", "become_assigned",
+    "shape", "dtype", "ndim", "size", "itemsize", "nbytes", "device", "flat", "stamp", "snapshot", "become_assigned",
     "to_device", "fill", "put", "sort", "partition", "_value", "_only_element", "_cut", "__len__", "__bool__", "__int__",
     "__index__", "__dlpack_device__", "__array_namespace__", "__iter__", "__contains__", "__getattribute__",
 })
 
 
 def _make_eager() -> None:
+    for name, member in vars(Update).items():
+        if callable(member) and not name.startswith("_"):
+            setattr(_TensorUpdate, name, eager(member))
     for name, member in vars(Array).items():
         if name in _NOT_OPERATIONS or name in vars(Tensor):
             continue

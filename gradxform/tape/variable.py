@@ -77,8 +77,8 @@ class Variable(Tensor):
                 f"another Variable for it{user_line()}")
         if not np.can_cast(array.dtype, self.dtype, "same_kind"):
             raise DTypeError(
-                f"Variable {self.name!r} has dtype {self.dtype} and cannot be assigned a value of dtype {array.dtype}: cast the "
-                f"value with .astype{user_line()}")
+                f"Variable {self.name!r} has dtype {self.dtype} and cannot be assigned a value of dtype {array.dtype}: cast it "
+                f"with .astype{user_line()}")
         array = array.astype(self.dtype, copy=False)
         array.flags.writeable = False
         self.builder, self.atom = Held(array), Var(type_of(array))

@@ -38,6 +38,8 @@ def betaln(a: float, b: float) -> float:
     """The logarithm of the magnitude of beta(a, b); of one large argument, or two, by Stirling's formula: nothing cancels."""
     p, q = (a if a < b else b), (b if a < b else a)
     n = p + q
+    if a == 0.0 or b == 0.0:
+        return INFINITY
     if p <= 0.0 or q < LARGE or n == INFINITY:
         if p > 0.0 and q < LARGE:
             return log(gamma(p) * (gamma(q) / gamma(n)))

@@ -147,7 +147,7 @@ __all__ = [
     "boxcox1p", "cbrt", "chdtr", "chdtrc", "chdtri", "comb", "cosm1", "dawsn", "digamma", "ellipe", "ellipeinc",
     "ellipk", "ellipkinc", "ellipkm1", "entr", "erf", "erfc", "erfcinv", "erfcx", "erfi", "erfinv", "exp1", "exp10",
     "exp2", "expi", "expit", "expm1", "expn", "exprel", "factorial", "fdtr", "fdtrc", "fdtri", "fresnel", "gamma",
-    "gammainc", "gammaincc", "gammainccinv", "gammaincinv", "gammaln", "gammasgn", "gdtr", "gdtrc", "huber", "hyp0f1",
+    "gammainc", "gammaincc", "gammainccinv", "gammaincinv", "gammaln", "gammasgn", "gdtr", "gdtrc", "huber",
     "hyp1f1", "hyp2f1", "hyperu", "i0", "i0e", "i1", "i1e", "inv_boxcox", "inv_boxcox1p", "iv", "ive", "j0", "j1", "jn",
     "jv", "jve", "k0", "k0e", "k1", "k1e", "kl_div", "kn", "kv", "kve", "lambertw", "log1p", "log_expit", "log_ndtr",
     "log_softmax", "loggamma", "logit", "logsumexp", "modstruve", "multigammaln", "nbdtr", "nbdtrc", "ndtr", "ndtri",

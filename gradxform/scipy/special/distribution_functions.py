@@ -5,6 +5,7 @@ All are incomplete gamma and beta functions of their parameters, and differentia
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 from gradxform.numpy.indexing import where
@@ -15,11 +16,11 @@ from gradxform.scipy.special.calls import elementwise, operands_of, traced
 
 
 def _gammainc(a: Any, x: Any) -> Any:
-    return elementwise("gammainc", gamma_functions.gammainc, a, where(x < 0, 0.0, x))
+    return elementwise("gammainc", gamma_functions.gammainc, a, x)
 
 
 def _gammaincc(a: Any, x: Any) -> Any:
-    return elementwise("gammaincc", gamma_functions.gammaincc, a, where(x < 0, 0.0, x))
+    return elementwise("gammaincc", gamma_functions.gammaincc, a, x)
 
 
 def _betainc(a: Any, b: Any, x: Any) -> Any:
@@ -40,7 +41,7 @@ def student_density(df: Any, t: Any) -> Any:
 def stdtr(df: Any, t: Any, /, out: None = None) -> Any:
     """The distribution function of Student's t distribution with ``df`` degrees of freedom."""
     freedom, x = operands_of("stdtr", df, t)
-    return student_distribution(freedom, x)
+    return where(freedom > 0, student_distribution(where(freedom > 0, freedom, 1.0), x), nan)
 
 
 def student_distribution(df: Any, t: Any) -> Any:
