@@ -108,7 +108,7 @@ def gelu(x: Any, approximate: bool = True) -> Any:
     """x times the normal distribution function at x; ``approximate``, as JAX does by default, by a tanh.
 
     >>> float(gelu(1.0, approximate=False)), float(gelu(1.0))
-    (0.841344746068542..., 0.841191990608306...)
+    (0.84134474606854..., 0.84119199060827...)
     """
     if approximate:
         inner = face.multiply(sqrt(2 / pi), face.add(x, face.multiply(0.044715, face.power(x, 3))))
