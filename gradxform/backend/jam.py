@@ -307,8 +307,8 @@ def products_in(loops: Sequence[For]) -> set[Statement]:
             index = (*around[1:], around[0])
             return Load(stand_in(part, part.dtype, tuple([max(s.extent, 1) for s in index])), index, part.dtype)
         if isinstance(part, Load) and part.buffer in own:
-            index = [substitute(i, spread) for i in part.index]
-            return Load(per_lane(part.buffer), with_lane(part.buffer, index, outer.symbol), part.dtype)
+            moved_index = [substitute(i, spread) for i in part.index]
+            return Load(per_lane(part.buffer), with_lane(part.buffer, moved_index, outer.symbol), part.dtype)
         return None
 
     def moved(statement: Statement) -> Statement:

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from functools import cache
 from importlib import import_module
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 
 from gradxform.backend import gemm, special_calls
 from gradxform.backend.careful import cell_address
 from gradxform.errors import CompileError
 
 
+@cache
+def _extension(name: str) -> ModuleType:
+    """An extension module of a package whose own import takes ten times as long, and is not needed for it."""
+    package, _, last = name.rpartition(".")
+    top, *inner = package.split(".")
+    found = None if package in sys.modules else find_spec(top)
+    for folder in (found.submodule_search_locations or ()) if found is not None else ():
+        for suffix in EXTENSION_SUFFIXES:
+            path = Path(folder, *inner, last + suffix)
+            specification = spec_from_file_location(name, path) if path.exists() else None
+            if specification is not None and specification.loader is not None:
+                module = module_from_spec(specification)
+                specification.loader.exec_module(module)
+                return module
+    return import_module(name)
+
+
 def _published_by_scipy(module: str, name: str) -> int:
     """The address of a function that a module offers to Cython code."""
-    capsule = import_module(module).__pyx_capi__[name]
+    capsule = _extension(module).__pyx_capi__[name]
     name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))
     pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi))
