@@ -49,7 +49,7 @@ from gradxform.dtypes import float0
 __version__ = "0.1.0"
 
 #: Parts that are imported when they are first asked for, so that `import gradxform` stays quick.
-_ON_DEMAND = ("nn", "optimize", "random", "scipy", "tape")
+_ON_DEMAND = ("nn", "optimize", "random", "scipy", "symbolic", "tape")
 
 
 def __getattr__(name: str) -> object:

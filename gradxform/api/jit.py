@@ -116,8 +116,10 @@ class Jitted(NativeCallable):
             return self._step(args, kwargs)
         if current_builder() is not None:
             return self._stage(args, kwargs)
-        if any(isinstance(x, Tracer) for x in tree.leaves((args, kwargs))):
-            return self(*tree.map_leaves(_held, args), **tree.map_leaves(_held, kwargs))
+        leaves, treedef = tree.flatten((args, kwargs))
+        if any(isinstance(x, Tracer) for x in leaves):  # what they hold, if they hold anything where nothing is traced
+            args, kwargs = tree.unflatten(treedef, [x.held() if isinstance(x, Tracer) else x for x in leaves])
+            return self(*args, **kwargs)
         if any(type(x) is np.ndarray and not is_native(x) for x in args):
             # A column of a table, say: copied, it may well suit native code that is there.
             return self(*[native(x) if type(x) is np.ndarray else x for x in args], **kwargs)
@@ -265,11 +267,6 @@ class Jitted(NativeCallable):
 
 def _jitted(fun: Callable[..., Any], positions: frozenset[int], names: frozenset[str]) -> Jitted:
     return Jitted(fun, positions, names)
-
-
-def _held(leaf: Any) -> Any:
-    """A traced array that is used where nothing is traced as what it holds. LeakedTracerError if that is nothing."""
-    return leaf.held() if isinstance(leaf, Tracer) else leaf
 
 
 def _native_leaf(leaf: Any) -> Any:

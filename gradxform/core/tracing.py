@@ -160,11 +160,13 @@ class Builder:
         return False
 
     def _capture_held(self, value: Tracer) -> Var:
-        """Through the outermost builder, so that what is watched there is one variable for all builders inside it."""
+        """Through the outermost builder of users' arrays: what is watched there is one variable for all builders inside."""
         array = value.held()
-        outermost = self
-        while outermost.parent is not None:
-            outermost = outermost.parent
+        outermost, builder = self, self.parent
+        while builder is not None:
+            if builder.tracer_class is not Tracer:
+                outermost = builder
+            builder = builder.parent
         var = outermost._capture(array, value.type)
         return var if outermost is self else self._capture(outermost.tracer_class(outermost, var), value.type)
 

@@ -15,11 +15,10 @@ the compiled function runs.
 tf.Tensor(6.0, shape=(), dtype=float64)
 """
 
-from gradxform.tape import dtypes
+from gradxform.tape import dtypes, functions
 from gradxform.tape.dtypes import complex64, complex128, float32, float64, int32, int64
 from gradxform.tape.forward import ForwardAccumulator
 from gradxform.tape.functions import *  # noqa: F403
-from gradxform.tape.functions import __all__ as _functions
 from gradxform.tape.gradient_tape import GradientTape, UnconnectedGradients
 from gradxform.tape.rules import custom_gradient, recompute_grad, stop_gradient
 from gradxform.tape.tensor import Tensor, constant
@@ -27,4 +26,5 @@ from gradxform.tape.variable import Variable
 
 __all__ = [
     "ForwardAccumulator", "GradientTape", "Tensor", "UnconnectedGradients", "Variable", "complex128", "complex64", "constant",
-    "custom_gradient", "dtypes", "float32", "float64", "int32", "int64", "recompute_grad", "stop_gradient", *_functions]
+    "custom_gradient", "dtypes", "float32", "float64", "int32", "int64", "recompute_grad", "stop_gradient"]
+__all__ += functions.__all__

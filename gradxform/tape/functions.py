@@ -13,7 +13,7 @@ from typing import Any
 from gradxform import lax, numpy
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ShapeError
-from gradxform.tape.tensor import eager
+from gradxform.tape.tensor import eager, operation
 
 __all__ = [
     "abs", "acos", "add", "add_n", "asin", "atan", "atan2", "broadcast_to", "cast", "concat", "convert_to_tensor", "cos",
@@ -28,15 +28,19 @@ __all__ = [
 Reduction = Callable[..., Any]
 
 
+def _tensor(value: Any) -> Any:
+    return numpy.asarray(value)
+
+
 def _under(name: str, function: str, namespace: ModuleType = numpy) -> Callable[..., Any]:
     """``namespace.function``, found when it is called, for tensors and what can be made one."""
 
-    @eager
+    @operation
     def call(*args: Any, **kwargs: Any) -> Any:
         # TensorFlow names every operation; a program's equations know the user's line instead.
         kwargs.pop("name", None)
         first, *others = args
-        return getattr(namespace, function)(convert_to_tensor(first), *others, **kwargs)
+        return getattr(namespace, function)(_tensor(first), *others, **kwargs)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"``gradxform.{namespace.__name__.removeprefix('gradxform.')}.{function}`` of tensors."
@@ -44,10 +48,10 @@ def _under(name: str, function: str, namespace: ModuleType = numpy) -> Callable[
 
 
 def _reduction(name: str, function: str) -> Reduction:
-    @eager
+    @operation
     def reduce(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Any:
         axes = tuple(axis) if isinstance(axis, (list, tuple)) else axis
-        return getattr(numpy, function)(convert_to_tensor(input_tensor), axis=axes, keepdims=keepdims)
+        return getattr(numpy, function)(_tensor(input_tensor), axis=axes, keepdims=keepdims)
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = f"``gradxform.numpy.{function}`` over ``axis``, an axis, several or all (None)."
@@ -107,16 +111,16 @@ reduce_sum = _reduction("reduce_sum", "sum")
 reduce_variance = _reduction("reduce_variance", "var")
 
 
-@eager
+@operation
 def reduce_logsumexp(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Any:
     """The logarithm of the sum of exponentials over ``axis``, without overflow."""
-    x = convert_to_tensor(input_tensor)
+    x = _tensor(input_tensor)
     largest = lax.stop_gradient(numpy.max(x, axis=axis, keepdims=True))
     total = numpy.log(numpy.sum(numpy.exp(x - largest), axis=axis, keepdims=True)) + largest
     return total if keepdims else numpy.squeeze(total, axis=axis)
 
 
-@eager
+@operation
 def matmul(
     a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, name: str | None = None
 ) -> Any:
@@ -126,166 +130,166 @@ def matmul(
     tf.Tensor(
     [[11.]], shape=(1, 1), dtype=float64)
     """
-    a, b = convert_to_tensor(a), convert_to_tensor(b)
+    a, b = _tensor(a), _tensor(b)
     for matrix in (a, b):
         if matrix.ndim < 2:
             raise ShapeError(f"matmul: expected matrices, got shape {matrix.shape}: use tensordot, or x @ y{user_line()}")
     return numpy.matmul(a.mT if transpose_a else a, b.mT if transpose_b else b)
 
 
-@eager
+@operation
 def transpose(a: Any, perm: Any = None, name: str | None = None) -> Any:
     """The axes in the order ``perm``, reversed if it is None."""
-    return numpy.transpose(convert_to_tensor(a), perm)
+    return numpy.transpose(_tensor(a), perm)
 
 
-@eager
+@operation
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
     """The elements in another shape, of which one extent may be -1."""
-    return numpy.reshape(convert_to_tensor(tensor), tuple(shape) if isinstance(shape, list) else shape)
+    return numpy.reshape(_tensor(tensor), tuple(shape) if isinstance(shape, list) else shape)
 
 
-@eager
+@operation
 def expand_dims(x: Any, axis: int, name: str | None = None) -> Any:
     """With a new axis of extent 1."""
-    return numpy.expand_dims(convert_to_tensor(x), axis)
+    return numpy.expand_dims(_tensor(x), axis)
 
 
-@eager
+@operation
 def squeeze(x: Any, axis: Any = None, name: str | None = None) -> Any:
     """Without axes of extent 1: all, or those in ``axis``."""
-    return numpy.squeeze(convert_to_tensor(x), tuple(axis) if isinstance(axis, list) else axis)
+    return numpy.squeeze(_tensor(x), tuple(axis) if isinstance(axis, list) else axis)
 
 
-@eager
+@operation
 def concat(values: Sequence[Any], axis: int, name: str | None = None) -> Any:
     """Tensors one after the other along ``axis``."""
-    return numpy.concatenate([convert_to_tensor(value) for value in values], axis=axis)
+    return numpy.concatenate([_tensor(value) for value in values], axis=axis)
 
 
-@eager
+@operation
 def stack(values: Sequence[Any], axis: int = 0, name: str | None = None) -> Any:
     """Tensors of one shape along a new axis."""
-    return numpy.stack([convert_to_tensor(value) for value in values], axis=axis)
+    return numpy.stack([_tensor(value) for value in values], axis=axis)
 
 
-@eager
+@operation
 def unstack(value: Any, num: int | None = None, axis: int = 0, name: str | None = None) -> Any:
     """The list of the parts along ``axis``."""
-    tensor = numpy.moveaxis(convert_to_tensor(value), axis, 0)
+    tensor = numpy.moveaxis(_tensor(value), axis, 0)
     if num is not None and num != tensor.shape[0]:
         raise ArgumentError(f"unstack: num={num}, but the axis has the extent {tensor.shape[0]}{user_line()}")
     return list(tensor)
 
 
-@eager
+@operation
 def tile(x: Any, multiples: Any, name: str | None = None) -> Any:
     """Repeated ``multiples`` times along each axis."""
-    return numpy.tile(convert_to_tensor(x), multiples)
+    return numpy.tile(_tensor(x), multiples)
 
 
-@eager
+@operation
 def broadcast_to(x: Any, shape: Any, name: str | None = None) -> Any:
     """Repeated to ``shape`` by the rules of broadcasting."""
-    return numpy.broadcast_to(convert_to_tensor(x), tuple(shape))
+    return numpy.broadcast_to(_tensor(x), tuple(shape))
 
 
-@eager
+@operation
 def gather(params: Any, indices: Any, axis: int = 0, name: str | None = None) -> Any:
     """The slices of ``params`` at ``indices`` along ``axis``."""
-    return numpy.take(convert_to_tensor(params), indices, axis=axis)
+    return numpy.take(_tensor(params), indices, axis=axis)
 
 
-@eager
+@operation
 def einsum(equation: str, *inputs: Any, name: str | None = None) -> Any:
     """``gradxform.numpy.einsum`` of tensors."""
-    return numpy.einsum(equation, *[convert_to_tensor(x) for x in inputs])
+    return numpy.einsum(equation, *[_tensor(x) for x in inputs])
 
 
-@eager
+@operation
 def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
     """``gradxform.numpy.tensordot`` of tensors."""
-    return numpy.tensordot(convert_to_tensor(a), convert_to_tensor(b), axes)
+    return numpy.tensordot(_tensor(a), _tensor(b), axes)
 
 
-@eager
+@operation
 def cumsum(x: Any, axis: int = 0, name: str | None = None) -> Any:
     """Running sums along ``axis``."""
-    return numpy.cumsum(convert_to_tensor(x), axis=axis)
+    return numpy.cumsum(_tensor(x), axis=axis)
 
 
-@eager
+@operation
 def add_n(inputs: Sequence[Any], name: str | None = None) -> Any:
     """The sum of tensors of one shape."""
-    total, *others = [convert_to_tensor(x) for x in inputs]
+    total, *others = [_tensor(x) for x in inputs]
     for other in others:
         total = total + other
     return total
 
 
-@eager
+@operation
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
     """``x`` where ``condition`` holds, ``y`` elsewhere; no derivative comes from the other branch, not even NaN."""
     if x is None or y is None:
         raise ArgumentError(f"where: give x and y; numpy.nonzero finds places{user_line()}")
-    return numpy.where(convert_to_tensor(condition), x, y)
+    return numpy.where(_tensor(condition), x, y)
 
 
-@eager
+@operation
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """In another dtype; the derivative passes between float dtypes."""
-    return convert_to_tensor(x).astype(dtype)
+    return _tensor(x).astype(dtype)
 
 
-@eager
+@operation
 def identity(x: Any, name: str | None = None) -> Any:
-    """The tensor itself."""
-    return convert_to_tensor(x)
+    """A tensor of the same elements, which tapes tell from ``x``."""
+    return _tensor(x)
 
 
-@eager
+@operation
 def zeros(shape: Any, dtype: Any = "float64", name: str | None = None) -> Any:
     """Zeros."""
     return numpy.zeros(shape, dtype)
 
 
-@eager
+@operation
 def ones(shape: Any, dtype: Any = "float64", name: str | None = None) -> Any:
     """Ones."""
     return numpy.ones(shape, dtype)
 
 
-@eager
+@operation
 def zeros_like(x: Any, dtype: Any = None, name: str | None = None) -> Any:
     """Zeros of the shape and dtype of ``x``."""
-    return numpy.zeros_like(convert_to_tensor(x), dtype)
+    return numpy.zeros_like(_tensor(x), dtype)
 
 
-@eager
+@operation
 def ones_like(x: Any, dtype: Any = None, name: str | None = None) -> Any:
     """Ones of the shape and dtype of ``x``."""
-    return numpy.ones_like(convert_to_tensor(x), dtype)
+    return numpy.ones_like(_tensor(x), dtype)
 
 
-@eager
+@operation
 def fill(dims: Any, value: Any, name: str | None = None) -> Any:
     """``value`` everywhere."""
     return numpy.full(tuple(dims), value)
 
 
-@eager
+@operation
 def eye(num_rows: int, num_columns: int | None = None, dtype: Any = "float64", name: str | None = None) -> Any:
     """The identity matrix."""
     return numpy.eye(num_rows, num_columns, dtype=dtype)
 
 
-@eager
+@operation
 def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str | None = None) -> Any:
     """Numbers from ``start`` (0 if only one is given) to before ``limit`` in steps of ``delta``."""
     return numpy.arange(0 if limit is None else start, start if limit is None else limit, delta, dtype)
 
 
-@eager
+@operation
 def linspace(start: Any, stop: Any, num: int, name: str | None = None) -> Any:
     """``num`` numbers from ``start`` to ``stop``."""
     return numpy.linspace(start, stop, num)

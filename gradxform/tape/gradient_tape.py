@@ -30,7 +30,7 @@ from gradxform.operands import as_operand
 from gradxform.primitives import reshape
 from gradxform.tape.derivatives import conjugated, levels, ones, pullback, zeros_like
 from gradxform.tape.recording import Recording, run_effects
-from gradxform.tape.tensor import Tensor, recorder
+from gradxform.tape.tensor import Session, Tensor, is_compiled
 from gradxform.tape.variable import Variable
 
 
@@ -67,8 +67,10 @@ class Recorder:
             self._opened = recording.builder.__enter__()
         if recording is None:
             if builder is None:
-                builder = self._opened = recorder().__enter__()
+                builder = self._opened = Session().__enter__()
             recording = self._recording = Recording(builder, self._watches_accessed)
+            if isinstance(builder, Session):
+                builder.recordings.add(recording)
         recording.start()
         return recording
 
@@ -82,10 +84,15 @@ class Recorder:
             if not failed:
                 opened.steady.check()
                 run_effects(opened)
+            if isinstance(opened, Session):
+                opened.release()
 
     def _var(self, recording: Recording, x: Any, what: str) -> Var:
         """The variable of the builder that a tensor is."""
-        check_tensor(self._name, x, what)
+        if is_compiled(x):
+            raise ArgumentError(
+                f"{self._name}: {what} of type {x.type} was compiled into a jitted function as a constant, and would be missed "
+                f"there: pass it to that function as an argument{user_line()}")
         atom = recording.builder.atom(x)
         if isinstance(atom, Literal):  # a number that became an array: from now on one that can be told from others
             x.atom = atom = recording.builder.atom(Tensor.of(np.asarray(atom.value)))
@@ -383,6 +390,9 @@ class GradientTape(Recorder):
             else:
                 shape = leaf.type.shape[1:] if batched else leaf.type.shape
                 results.append(_result(zeros_like(ArrayType(leaf.type.dtype, (*target_shape, *shape)))))
+        if not self._persistent and isinstance(recording.builder, Session):
+            recording.builder.recordings.discard(recording)
+            recording.builder.release()
         return tree.unflatten(treedef, results)
 
 

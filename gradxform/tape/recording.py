@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from gradxform.core import Builder, Tracer
+from gradxform.core import Builder, Tracer, current_builder
+from gradxform.core.tracing import recording
 from gradxform.dtypes import is_differentiable
 from gradxform.ir import Atom, Equation, Var
 from gradxform.ir.callback import has_effect
@@ -28,7 +29,7 @@ _state = _State()
 class Recording:
     """The equations of ``builder`` that depend on watched variables."""
 
-    __slots__ = ("_seen", "active", "builder", "equations", "tracked", "variables", "watches_accessed")
+    __slots__ = ("__weakref__", "_seen", "active", "builder", "equations", "tracked", "variables", "watches_accessed")
 
     def __init__(self, builder: Builder, watches_accessed: bool) -> None:
         self.builder = builder
@@ -100,15 +101,32 @@ class Recording:
 
 def accessed(variable: Any) -> None:
     """Let the tapes that record watch ``variable``, which is being read."""
-    for recording in _state.recordings:
-        if recording.watches_accessed:
-            recording.watch_variable(variable)
+    for found in _state.recordings:
+        if found.watches_accessed:
+            found.watch_variable(variable)
 
 
 def is_recorded(tensor: Tracer) -> bool:
     """Whether a tape that is recording would lose a derivative if the value of ``tensor`` were taken out."""
-    return is_differentiable(tensor.type.dtype) and any(
-        recording.depends(recording.builder.atom(tensor)) for recording in _state.recordings)
+    if not is_differentiable(tensor.type.dtype):
+        return False
+    for found in _state.recordings:
+        with recording(found.builder):
+            atom = found.builder.atom(tensor)
+        if found.depends(atom):
+            return True
+    return False
+
+
+def is_unseen() -> bool:
+    """Whether a tape is recording, and what is computed at this moment is not recorded: in a callback, say."""
+    if not _state.recordings:
+        return False
+    recorded = _state.recordings[-1].builder
+    builder = current_builder()
+    while builder is not None and builder is not recorded:
+        builder = builder.parent
+    return builder is None
 
 
 def defined_by(equations: Iterable[Equation]) -> dict[Var, None]:

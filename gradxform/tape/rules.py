@@ -15,7 +15,7 @@ from gradxform.core import current_builder, run
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentTypeError
 from gradxform.ir import Program
-from gradxform.tape.tensor import eager
+from gradxform.tape.tensor import eager, operation
 
 
 class _Rule:
@@ -38,7 +38,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
 
     ``f(*args)`` returns ``(result, grad)``; ``grad(*upstream)`` takes a cotangent for each tensor of the result and returns
     one for each argument (not in a tuple if there is one). It may use what ``f`` computed. It is traced: its Python control
-    flow may not depend on values.
+    flow may not depend on values. Keyword arguments are not differentiated.
 
     >>> import numpy as np
     >>> from gradxform.tape import GradientTape, constant
@@ -80,15 +80,17 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
         results = run(rule.program, [*tree.leaves(upstream), *rule.captures])
         return tree.unflatten(rule.treedef, results)
 
-    @functools.wraps(f)
     def value(*args: Any) -> Any:
         return pair(args)[0]
 
+    value.__name__ = name_of(f)
     with_rule = custom_vjp(value)
     with_rule.defvjp(forward, backward)
 
     @functools.wraps(f)
-    def function(*args: Any) -> Any:
+    def function(*args: Any, **options: Any) -> Any:
+        if options:
+            return custom_gradient(functools.partial(f, **options))(*args)
         return with_rule(*args) if current_builder() is not None else eager(value)(*args)
 
     return function
@@ -106,10 +108,10 @@ def recompute_grad(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> tape.gradient(y, x).numpy()
     np.float64(0.5403023058681398)
     """
-    return eager(checkpoint(f))
+    return operation(checkpoint(f))
 
 
-@eager
+@operation
 def stop_gradient(x: Any, name: str | None = None) -> Any:
     """``x``, a tensor or a nested structure of tensors, with derivative zero.
 

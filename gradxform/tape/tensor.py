@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
+from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from gradxform.core.source import user_line
 from gradxform.core.tracing import concrete
 from gradxform.errors import ArgumentTypeError, ShapeError, TracerConversionError
 from gradxform.ir import Atom, Var
+from gradxform.ir.callback import has_effect
 from gradxform.operands import as_operand, supported_dtype
-from gradxform.tape.recording import is_recorded
+from gradxform.primitives.checkpointing import name_value
+from gradxform.tape.recording import Recording, defined_by, is_recorded, is_unseen
 from gradxform.updates import Update, Updates
 
 
@@ -39,6 +42,56 @@ class Held(Builder):
         return self.value
 
 
+def compiles() -> bool:
+    """Whether what is read at this moment becomes a constant in native code that `gradxform.jit` keeps."""
+    builder = current_builder()
+    while builder is not None and builder.parent is not None:
+        builder = builder.parent
+    return builder is not None and builder.purpose.startswith("jit of ")
+
+
+#: By identity: the tensors that are constants in native code, which no tape sees into.
+_compiled: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+
+
+def is_compiled(tensor: Any) -> bool:
+    """Whether ``tensor`` is a constant in native code."""
+    return _compiled.get(id(tensor)) is tensor
+
+
+class Session(Builder):
+    """What the outermost of nested tapes opens: all it captures has values, so all it records has.
+
+    Once no tape will ask it for derivatives any more, its tensors leave it with their values, or it keeps what these are
+    computed from: so a list of losses does not hold what was computed on the way to them.
+    """
+
+    __slots__ = ("recordings", "tensors")
+
+    def __init__(self) -> None:
+        super().__init__("gradxform.tape", Tensor, evaluate_natively)
+        self.recordings: WeakSet[Recording] = WeakSet()
+        self.tensors: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+
+    def value_of(self, atom: Atom) -> Any:
+        value = super().value_of(atom)
+        if self.state == "closed" and not self.recordings:
+            self.release()
+        return value
+
+    def release(self) -> None:
+        """Let go of values that can be computed again."""
+        if self.state != "closed" or self.recordings:
+            return
+        for tensor in list(self.tensors.values()):
+            value = self.known.get(tensor.atom) if isinstance(tensor.atom, Var) else None
+            if value is not None:
+                tensor.leave(value)
+        done = defined_by(filter(has_effect, self.equations))
+        given = (*self.inputs, *self._capture_vars.values(), *done)
+        self.known = {var: self.known[var] for var in given if var in self.known}
+
+
 class Tensor(Array):
     """An array of a tape: NumPy's operators, methods and functions, and a value that can be looked at at any time.
 
@@ -48,14 +101,27 @@ class Tensor(Array):
     __slots__ = ()
     is_immutable: ClassVar[bool] = True
 
-    @classmethod
-    def of(cls, value: Any) -> Tensor:
+    def __init__(self, builder: Builder, atom: Atom) -> None:
+        super().__init__(builder, atom)
+        if type(builder) is Session:
+            builder.tensors[id(self)] = self
+
+    def leave(self, value: Any) -> None:
+        """Be no part of what was recorded any more, with this value."""
+        self.builder, self.atom = Held(_kept(self.builder, value)), Var(self.type)
+
+    @staticmethod
+    def of(value: Any) -> Tensor:
         """The tensor that holds ``value``, an array that nobody writes into any more."""
         array = np.asarray(value)
         array.flags.writeable = False
         return Tensor(Held(array), Var(type_of(array)))
 
     def held(self) -> Any:
+        if is_unseen():
+            self._check_recorded("a function that is not recorded, such as a callback,")
+        elif compiles():
+            _compiled[id(self)] = self
         value = self.builder.value_of(self.atom)
         return super().held() if value is None else np.asarray(value)
 
@@ -76,12 +142,15 @@ class Tensor(Array):
 
     def _taken_out(self, wanted: str) -> Any:
         """The value, unless a tape that is recording would lose sight of it."""
+        self._check_recorded(wanted)
+        return self.numpy()
+
+    def _check_recorded(self, wanted: str) -> None:
         if is_recorded(self):
             raise TracerConversionError(
                 f"{wanted} takes a tensor of type {self.type} out of a tape that is recording it, and so would cut its "
                 f"derivative silently: use NumPy functions on the tensor itself; x.numpy() where only its value is wanted"
                 f"{user_line()}")
-        return self.numpy()
 
     def __float__(self) -> float:
         return float(np.asarray(self._taken_out("float(x)")).item())
@@ -139,23 +208,49 @@ def eager(function: Callable[..., Any]) -> Callable[..., Any]:
     def apply(*args: Any, **kwargs: Any) -> Any:
         if current_builder() is not None:
             return function(*args, **kwargs)
-        with recorder():
+        with Builder("gradxform.tape", Tensor, evaluate_natively):
             result = function(*args, **kwargs)
-        return tree.map_leaves(_settled, result)
+        leaves, treedef = tree.flatten(result)
+        return tree.unflatten(treedef, [_settled(leaf) for leaf in leaves])
 
     return apply
+
+
+def operation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`eager`, and what it gives is another tensor than what it was given, also where nothing had to be computed.
+
+    So a tape tells ``tf.reshape(x, x.shape)`` from ``x``: derivatives with respect to either do not include the other's.
+    """
+
+    @functools.wraps(function)
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        builder = current_builder()
+        assert builder is not None
+        start = len(builder.equations)
+        result = function(*args, **kwargs)
+        made = defined_by(builder.equations[start:])
+
+        def distinct(part: Any) -> Any:
+            return name_value(part, "tensor") if isinstance(part, Tensor) and part.atom not in made else part
+
+        return tree.map_leaves(distinct, result) if type(result) in (tuple, list) else distinct(result)
+
+    return eager(apply)
 
 
 def _settled(result: Any) -> Any:
     if not isinstance(result, Tensor):
         return result
-    value = np.asarray(result.held())
-    return Tensor.of(value if value.base is None and value.flags.owndata else value.copy())
+    return Tensor.of(_kept(result.builder, result.held()))
 
 
-def recorder() -> Builder:
-    """A builder whose arrays are tensors: all it captures has values, so all it records has."""
-    return Builder("gradxform.tape", Tensor, evaluate_natively)
+def _kept(builder: Builder, value: Any) -> Any:
+    """``value``, which ``builder`` has computed, as an array that nobody writes into."""
+    array = np.asarray(value)
+    if not array.flags.owndata or any(array is captured for captured in builder.captures):
+        array = array.copy()
+    array.flags.writeable = False
+    return array
 
 
 class _TensorUpdate(Update):
@@ -187,9 +282,9 @@ def _make_eager() -> None:
         if name in _NOT_OPERATIONS or name in vars(Tensor):
             continue
         if isinstance(member, property):
-            setattr(Tensor, name, property(eager(member.fget), doc=member.__doc__))  # type: ignore[arg-type]
+            setattr(Tensor, name, property(operation(member.fget), doc=member.__doc__))  # type: ignore[arg-type]
         elif callable(member):
-            setattr(Tensor, name, eager(member))
+            setattr(Tensor, name, operation(member))
     # What is immutable is not changed in place: the name is bound anew, as for numbers.
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"):
         setattr(Tensor, f"__i{name}__", getattr(Tensor, f"__{name}__"))

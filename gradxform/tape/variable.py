@@ -11,7 +11,7 @@ from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, DTypeError, ShapeError
 from gradxform.ir import Var
 from gradxform.tape.recording import accessed
-from gradxform.tape.tensor import Held, Tensor, _described, array_of
+from gradxform.tape.tensor import Held, Tensor, _described, array_of, compiles
 
 
 class Variable(Tensor):
@@ -44,13 +44,15 @@ class Variable(Tensor):
         return Tensor(self.builder, self.atom)
 
     def held(self) -> Any:
-        builder = current_builder()
-        while builder is not None and builder.parent is not None:
-            builder = builder.parent
-        if builder is not None and builder.purpose.startswith("jit of"):
+        if compiles():
             raise ArgumentError(
                 f"Variable {self.name!r} of type {self.type} is read inside a jitted function, which would keep the value that "
                 f"it has now: pass it as an argument{user_line()}")
+        if _in_rule():
+            raise ArgumentError(
+                f"Variable {self.name!r} of type {self.type} is read inside a function with a derivative rule of its own, "
+                f"which is traced again when that is used, the variable then having another value perhaps: pass it as an "
+                f"argument{user_line()}")
         if self.trainable:
             accessed(self)
         return self.alias().held()
@@ -61,7 +63,9 @@ class Variable(Tensor):
     def read_value(self) -> Any:
         """The value now, as a tensor that later assignments do not change."""
         builder = current_builder()
-        return self.alias() if builder is None else builder.tracer_class(builder, builder.atom(self))
+        if builder is None:
+            return Tensor.of(np.array(self.alias().held()))
+        return builder.tracer_class(builder, builder.atom(self))
 
     value = read_value
 
@@ -109,3 +113,13 @@ class Variable(Tensor):
 
     def __deepcopy__(self, memo: Any) -> Variable:
         return memo.setdefault(id(self), self.__copy__())  # type: ignore[no-any-return]
+
+
+def _in_rule() -> bool:
+    """Whether a function with a derivative rule of its own, or the rule, is being traced."""
+    builder = current_builder()
+    while builder is not None:
+        if builder.purpose.startswith(("custom_", "the gradient of ")) or " rule of " in builder.purpose:
+            return True
+        builder = builder.parent
+    return False
