@@ -143,7 +143,7 @@ def test_operations_of_python_numbers() -> None:
 def test_every_name_is_there_and_described() -> None:
     for name in lax.__all__:
         function = getattr(lax, name)
-        assert callable(function) and function.__doc__, name
+        assert (callable(function) or name == "linalg") and function.__doc__, name
 
 
 # ------------------------------------------------------------------------------------------------------------- windows
