@@ -173,8 +173,11 @@ def disagreement(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray], w
             return f"array {position} has shape {found.shape}, expected {wanted.shape}"
         if found.dtype != wanted.dtype:
             return f"array {position} has dtype {found.dtype}, expected {wanted.dtype}"
-        bound = workload.absolute_tolerance + workload.relative_tolerance * np.abs(wanted)
-        wrong = ~(np.abs(found - wanted) <= bound)
+        if wanted.dtype == np.bool_:
+            wrong = found != wanted
+        else:
+            bound = workload.absolute_tolerance + workload.relative_tolerance * np.abs(wanted)
+            wrong = ~(np.abs(found - wanted) <= bound)
         if wrong.any():
             where = tuple(int(i) for i in np.argwhere(wrong)[0])
             return f"array {position} differs at {where}: {found[where]!r}, expected {wanted[where]!r}"

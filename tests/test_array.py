@@ -453,7 +453,8 @@ def test_leaked_arrays_are_caught():
 
 
 @pytest.mark.parametrize("bad, error", [
-    (np.array(["a", "b"]), errors.DTypeError), (np.array([1j, 2j], np.clongdouble), errors.DTypeError), (np.clongdouble(1j), errors.DTypeError),
+    (np.array(["a", "b"]), errors.DTypeError), (np.array([1j, 2j], np.clongdouble), errors.DTypeError),
+    (np.clongdouble(1j), errors.DTypeError),
     (np.array([None, 1]), errors.DTypeError), (np.ones(2, np.float16), errors.DTypeError),
     (np.ma.array([1.0, 2.0]), errors.ArgumentTypeError), (["a", "b"], errors.ArgumentTypeError),
     ([[1.0], [1.0, 2.0]], errors.ShapeError), (np.array(["2020-01-01"], "M8[D]"), errors.DTypeError),

@@ -101,7 +101,8 @@ def test_a_line_inside_numpy_is_not_the_users_line(road):
         road(lambda x: np.linspace(0.0, 1.0, x[0]))(X)
 
 
-@pytest.mark.parametrize("thing", ["text", b"bytes", object(), {1, 2}, lambda: 1, np.array(["a"]), np.array([None]), np.clongdouble(1j),
+@pytest.mark.parametrize("thing", ["text", b"bytes", object(), {1, 2}, lambda: 1, np.array(["a"]), np.array([None]),
+                                   np.clongdouble(1j),
                                    range(3), np.ma.masked_array(X, X > 1), slice(3), np.datetime64("2020"), 2**70],
                          ids=lambda thing: type(thing).__name__)
 def test_arguments_that_are_no_arrays(thing, road):

@@ -11,8 +11,9 @@ import pytest
 
 import gradxform as gx
 from gradxform.backend import gemm
-from gradxform.backend.compile import host
+from gradxform.backend.compile import Tier, host
 from gradxform.backend.gemm_text import Geometry
+from gradxform.backend.library import Library
 from gradxform.config import config
 
 Array = np.ndarray[Any, Any]
@@ -155,7 +156,7 @@ def test_tiles_of_other_machines(tile: tuple[int, int, int], monkeypatch: pytest
     here, there = np.empty((30, 40)), np.empty((30, 40))
     multiply(a, b, here)
     monkeypatch.setattr(gemm, "geometry", geometry)
-    monkeypatch.setattr(gemm, "_modules", {})
+    monkeypatch.setattr(gemm, "_library", Library("gemm", Tier.STRAIGHT, gemm._text, gemm._imports))
     for dtype, layout in itertools.product((np.float64, np.float32), LAYOUTS):
         for extents in ((3, 4, 5), (17, 19, 23), (50, 700, 60), (60, 30, 3), (4, 8, 96)):
             check(*extents, layout, dtype)

@@ -5,16 +5,14 @@ The driver and each kernel that is used are compiled once per process, or taken 
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from gradxform.backend import compile as compiler
-from gradxform.backend import disk_cache
-from gradxform.backend.compile import Loaded, Tier
+from gradxform.backend.compile import Tier
 from gradxform.backend.gemm_text import FIELDS, Geometry, copy_text, driver_text, kernel_text, turn_text
+from gradxform.backend.library import Library
 from gradxform.backend.threads import parallel_address
 from gradxform.dtypes import DType
 from gradxform.loopir.loops import Multiply, Native, Statement, bodies
@@ -162,28 +160,6 @@ def workspace_bytes(statements: Sequence[Statement]) -> int:
     return most
 
 
-def _load(text: str, name: str, imports: dict[str, int]) -> Loaded:
-    key = disk_cache.key_of(["gemm", compiler.codegen_identity(), text])
-    entry = disk_cache.get(key)
-    if entry is None:
-        entry = disk_cache.Entry(compiler.compile_text(text, Tier.STRAIGHT), {})
-        disk_cache.put(key, entry)
-    return compiler.load(entry.object_code, imports, (name,))
-
-
-_modules: dict[str, Loaded] = {}
-# Two threads must not load one module twice: the code of the one that is forgotten would be freed.
-_loading = threading.RLock()
-
-
-def _start_afresh_in_child() -> None:
-    global _loading
-    _loading = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_start_afresh_in_child)
-
-
 def _text(name: str) -> str:
     """The module of ``gx.gemm.NAME``."""
     dtype_name, _, part = name.partition(".")
@@ -196,14 +172,13 @@ def _text(name: str) -> str:
     return kernel_text(tiles, rows, vectors, symbol)
 
 
-def address(name: str) -> int:
-    """The address of ``gx.gemm.NAME``: the driver, ``DTYPE``, a kernel, ``DTYPE.ROWSxVECTORS``, or a packer.
+def _imports(name: str) -> dict[str, int]:
+    return {} if "." in name else {"gx.parallel": parallel_address()}
 
-    It stays valid as long as the process lives.
-    """
-    with _loading:
-        symbol = f"gx.gemm.{name}"
-        if name not in _modules:
-            imports = {} if "." in name else {"gx.parallel": parallel_address()}
-            _modules[name] = _load(_text(name), symbol, imports)
-        return _modules[name].address(symbol)
+
+_library = Library("gemm", Tier.STRAIGHT, _text, _imports)
+
+
+def address(name: str) -> int:
+    """The address of ``gx.gemm.NAME``: the driver, ``DTYPE``, a kernel, ``DTYPE.ROWSxVECTORS``, or a packer."""
+    return _library.address(name)

@@ -272,8 +272,11 @@ def _private(symbol: Symbol, groups: Sequence[Sequence[Statement]]) -> list[Buff
     """The memory by which one piece of an iteration hands values to a later one; None if it may hand them to the next
     iteration too.
 
-    What is only accumulated is shared by all iterations.
+    What is only accumulated is shared by all iterations. What every access finds by the iteration is apart anyway; one at
+    places that are looked up, as ``t[indices[i]]`` of what was stored as ``t[j]``, is no such access.
     """
+    handed = {buffer for group in groups for statement in _all(group) for buffer, index in _accesses(statement)
+              if buffer.space == "local" and not any(symbol in symbols(part) for part in index)}
     places: dict[Buffer, dict[int, None]] = {}
     used: set[Buffer] = set()
     begun: set[Buffer] = set()
@@ -281,14 +284,11 @@ def _private(symbol: Symbol, groups: Sequence[Sequence[Statement]]) -> list[Buff
     stored: dict[Buffer, set[tuple[int, ...]]] = {}
     for position, group in enumerate(groups):
         for statement in _all(group):
-            accesses = list(loads_of(statement))
-            used.update(buffer for buffer, _ in accesses)
-            if isinstance(statement, (Store, Accumulate)):
-                accesses.append((statement.buffer, statement.index))
-                if isinstance(statement, Store):
-                    used.add(statement.buffer)
-            for buffer, index in accesses:
-                if buffer.space == "local" and not any(symbol in symbols(part) for part in index):
+            used.update(buffer for buffer, _ in loads_of(statement))
+            if isinstance(statement, Store):
+                used.add(statement.buffer)
+            for buffer, index in _accesses(statement):
+                if buffer in handed:
                     places.setdefault(buffer, {})[position] = None
                     if isinstance(statement, Store) and buffer is statement.buffer:
                         if buffer not in begun and _is_whole(buffer, index, stored.setdefault(buffer, set())):
@@ -297,6 +297,14 @@ def _private(symbol: Symbol, groups: Sequence[Sequence[Statement]]) -> list[Buff
                         carried.add(buffer)
     crossing = [buffer for buffer, found in places.items() if len(found) > 1 and buffer in used]
     return None if any(buffer in carried for buffer in crossing) else crossing
+
+
+def _accesses(statement: Statement) -> list[tuple[Buffer, tuple[Expression, ...]]]:
+    """What a statement by itself reads, and then what it writes to."""
+    found = list(loads_of(statement))
+    if isinstance(statement, (Store, Accumulate)):
+        found.append((statement.buffer, statement.index))
+    return found
 
 
 def _is_whole(buffer: Buffer, index: Sequence[Expression], stored: set[tuple[int, ...]]) -> bool:

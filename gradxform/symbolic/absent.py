@@ -22,9 +22,11 @@ from gradxform.symbolic.graph import Node
 __all__ = ["Absent"]
 
 _MOST = 400
-#: An extent that nothing has by chance: if it will do, then an extent is not determined.
-_STRANGE = 1009
+#: Extents that nothing has by chance, a prime and one with many divisors: if they will do, an extent is not determined.
+_STRANGE = (1009, 5040)
 _USUAL = 12
+
+_UNDETERMINED = ", whose shape does not follow from those of the inputs"
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -41,7 +43,8 @@ class Absent:
     def _program(self, plan: Any, shapes: Sequence[tuple[int, ...]]) -> Any:
         nodes = [*self._present, *self.missing]
         types = [ArrayType(canonical(node.type.dtype), shape) for node, shape in zip(nodes, shapes, strict=True)]
-        return trace(self._run, [None] * len(types), types, lambda leaves: ((plan, *leaves), {}), "function", known=False).program
+        traced = trace(self._run, [None] * len(types), types, lambda leaves: ((plan, *leaves), {}), "function", known=False)
+        return traced.program
 
     def _fits(self, plan: Any, shapes: Sequence[tuple[int, ...]]) -> bool:
         try:
@@ -82,16 +85,21 @@ class Absent:
         unknown = [(k, axis) for k, node in enumerate(self.missing) for axis, n in enumerate(node.type.shape) if n is None]
         # The largest first: an extent of 1 would be repeated wherever another one fits.
         extents = sorted({n for shape in given for n in shape}, reverse=True)
+        found: tuple[int, ...] | None = None
         for chosen in itertools.islice(itertools.product(extents, repeat=len(unknown)), _MOST):
-            shapes = self._filled(dict(zip(unknown, chosen, strict=True)))
-            if not self._fits(plan, [*given, *shapes]):
+            repeated = found is not None and all(n in (1, m) for n, m in zip(chosen, found, strict=True))
+            if repeated or not self._fits(plan, [*given, *self._filled(dict(zip(unknown, chosen, strict=True)))]):
                 continue
-            for place in unknown:
-                other = dict(zip(unknown, chosen, strict=True)) | {place: _STRANGE}
-                if self._fits(plan, [*given, *self._filled(other)]):
-                    raise self._refuse([self.missing[place[0]]], ", whose shape does not follow from those of the inputs")
-            return shapes
-        raise self._refuse(self.missing, ", whose shape is not found")
+            if found is not None:
+                raise self._refuse(self.missing, _UNDETERMINED)
+            found = chosen
+        if found is None:
+            raise self._refuse(self.missing, ", whose shape is not found")
+        best = dict(zip(unknown, found, strict=True))
+        for place, extent in itertools.product(unknown, _STRANGE):
+            if self._fits(plan, [*given, *self._filled(best | {place: extent})]):
+                raise self._refuse([self.missing[place[0]]], _UNDETERMINED)
+        return self._filled(best)
 
     def _filled(self, extents: dict[tuple[int, int], int]) -> Shapes:
         return tuple([tuple([extents.get((k, axis), 0) if n is None else n for axis, n in enumerate(node.type.shape)])

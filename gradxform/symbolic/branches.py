@@ -11,7 +11,7 @@ from gradxform import lax
 from gradxform.core import Tracer
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ArgumentTypeError
-from gradxform.symbolic.calls import apply_operation, as_variable
+from gradxform.symbolic.calls import apply_operation, as_variable, in_dtype, is_weak
 from gradxform.symbolic.graph import Apply, Operation, TensorType
 from gradxform.symbolic.scopes import Scope
 
@@ -27,19 +27,24 @@ class IfElse(Operation):
     def evaluate(self, scope: Scope, apply: Apply, values: list[Any]) -> Sequence[Any]:
         half = len(apply.outputs)
         halves = apply.bodies[:half], apply.bodies[half:]
-        if not isinstance(values[0], Tracer):
-            return scope.evaluate(halves[0] if values[0] else halves[1])
+        test: Any = values[0]
+        if not _is_traced(test):
+            return _typed(scope.evaluate(halves[0] if test else halves[1]), apply)
 
         def branch(bodies: Sequence[Any]) -> tuple[Any, ...]:
-            found = scope.branch().evaluate(bodies)
-            return tuple([_in_dtype(value, output.type.dtype) for value, output in zip(found, apply.outputs, strict=True)])
+            return _typed(scope.branch().evaluate(bodies), apply)
 
-        results: Sequence[Any] = lax.cond(values[0] != 0, lambda: branch(halves[0]), lambda: branch(halves[1]))
+        results: Sequence[Any] = lax.cond(test != 0, lambda: branch(halves[0]), lambda: branch(halves[1]))
         return results
 
 
-def _in_dtype(value: Any, dtype: str) -> Any:
-    return value.astype(dtype) if isinstance(value, Tracer) else np.asarray(value, dtype=dtype)
+def _typed(values: Sequence[Any], apply: Apply) -> tuple[Any, ...]:
+    """The values of a branch in the dtypes that both branches promote to."""
+    return tuple([in_dtype(value, output.type.dtype) for value, output in zip(values, apply.outputs, strict=True)])
+
+
+def _is_traced(value: Any) -> bool:
+    return isinstance(value, Tracer)
 
 
 def ifelse(condition: Any, then_branch: Any, else_branch: Any, name: str | None = None) -> Any:
@@ -66,11 +71,7 @@ def ifelse(condition: Any, then_branch: Any, else_branch: Any, name: str | None 
     for left, right in zip(first, second, strict=True):
         if left.ndim != right.ndim:
             raise ArgumentTypeError(f"ifelse: the branches must be of one rank, got {left.type} and {right.type}{user_line()}")
-        dtype = np.result_type(left.data if _weak(left) else left.dtype, right.data if _weak(right) else right.dtype)
+        dtype = np.result_type(left.data if is_weak(left) else left.dtype, right.data if is_weak(right) else right.dtype)
         types.append(TensorType(dtype.name, left.type.shape if left.type.shape == right.type.shape else (None,) * left.ndim))
     results = apply_operation(IfElse(name or "ifelse"), types, [test], [*first, *second])
     return results if several else results[0]
-
-
-def _weak(variable: Any) -> bool:
-    return type(getattr(variable, "data", None)) in (bool, int, float, complex)

@@ -18,12 +18,14 @@ from gradxform.api.tracing import trace
 from gradxform.core import Tracer
 from gradxform.core.source import user_line
 from gradxform.data_class import data_class
-from gradxform.dtypes import canonical
+from gradxform.dtypes import canonical, python_scalar_dtype
 from gradxform.errors import ArgumentError, GradxformError
 from gradxform.ir import ArrayType
+from gradxform.primitives.logic import convert
 from gradxform.symbolic.graph import Apply, Node, Operation, TensorType, tensor_type
 
-__all__ = ["Call", "apply_operation", "as_variable", "defer", "is_concrete", "take"]
+__all__ = ["Call", "apply_operation", "as_variable", "Slot", "defer", "in_dtype", "is_weak", "map_slots",
+           "take"]
 
 #: What an unknown extent is taken for; and how many combinations of other extents are tried.
 _EXTENT = 12
@@ -37,21 +39,17 @@ class Slot:
     position: int
 
 
-def _map_slots(value: Any, change: Callable[[Any], Any], kind: type) -> Any:
+def map_slots(value: Any, change: Callable[[Any], Any], kind: Any) -> Any:
     """``value`` with all of ``kind`` in its lists, tuples, dictionaries and slices changed."""
     if isinstance(value, kind):
         return change(value)
     if type(value) in (list, tuple):
-        return type(value)([_map_slots(part, change, kind) for part in value])
+        return type(value)([map_slots(part, change, kind) for part in value])
     if type(value) is dict:
-        return {key: _map_slots(part, change, kind) for key, part in value.items()}
+        return {key: map_slots(part, change, kind) for key, part in value.items()}
     if type(value) is slice:
-        return slice(*[_map_slots(part, change, kind) for part in (value.start, value.stop, value.step)])
+        return slice(*[map_slots(part, change, kind) for part in (value.start, value.stop, value.step)])
     return value
-
-
-def is_concrete(values: Sequence[Any]) -> bool:
-    return not any(isinstance(value, Tracer) for value in values)
 
 
 class Call(Operation):
@@ -71,8 +69,8 @@ class Call(Operation):
         self.recorded = recorded
 
     def call(self, values: Sequence[Any]) -> Any:
-        args = _map_slots(self.args, lambda slot: values[slot.position], Slot)
-        kwargs = _map_slots(self.kwargs, lambda slot: values[slot.position], Slot)
+        args = map_slots(self.args, lambda slot: values[slot.position], Slot)
+        kwargs = map_slots(self.kwargs, lambda slot: values[slot.position], Slot)
         return self.function(*args, **kwargs)
 
     def evaluate(self, scope: Any, apply: Apply, values: list[Any]) -> Sequence[Any]:
@@ -80,6 +78,16 @@ class Call(Operation):
 
     def static_inputs(self, apply: Apply) -> Sequence[Node]:
         return [node for position, node in enumerate(apply.inputs) if position in self.static]
+
+
+def in_dtype(value: Any, dtype: str) -> Any:
+    """A traced or plain value in another dtype."""
+    return convert(value, canonical(dtype)) if isinstance(value, Tracer) else np.asarray(value, dtype=dtype)
+
+
+def is_weak(variable: Any) -> bool:
+    """Whether a variable is a Python number, which promotes by its kind only."""
+    return python_scalar_dtype(getattr(variable, "data", None)) is not None
 
 
 def take(x: Any, index: Any) -> Any:
@@ -103,8 +111,8 @@ def apply_operation(operation: Operation, types: Sequence[TensorType], inputs: S
 
     apply = Apply(operation, inputs, bodies)
     values = known if known is not None else [None] * len(types)
-    apply.outputs = [Variable(type, None, apply, index, value)
-                     for index, (type, value) in enumerate(zip(types, values, strict=True))]
+    apply.outputs = [Variable(found, None, apply, index, value)
+                     for index, (found, value) in enumerate(zip(types, values, strict=True))]
     return apply.outputs
 
 
@@ -120,13 +128,13 @@ def defer(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs
     inputs: list[Node] = []
     fixed: set[int] = set()
 
-    def slot(node: Any) -> Slot:
-        inputs.append(node)
+    def slot(value: Any) -> Slot:
+        inputs.append(as_variable(value))  # an array becomes a constant: its owner may change it
         return Slot(len(inputs) - 1)
 
     def placed(place: int | str, value: Any) -> Any:
         start = len(inputs)
-        changed = _map_slots(value, slot, Variable)
+        changed = map_slots(value, slot, (Variable, np.ndarray))
         if static is not None and static(place):
             fixed.update(range(start, len(inputs)))
         else:
@@ -162,21 +170,23 @@ def _infer(call: Call, inputs: Sequence[Node]) -> tuple[list[TensorType], Any, l
     for shapes in itertools.islice(_extents(call, inputs, constants), _MOST):
         try:
             traced = _traced(call, inputs, constants, shapes)
-        except (GradxformError, ValueError, IndexError) as error:
+        except (ValueError, IndexError) as error:
             first = first or error
             continue
+        except GradxformError as error:
+            raise _failure(call, inputs, error, "") from error
         exact = all(None not in node.type.shape for node in inputs)
         return [tensor_type(t.dtype, [n if exact or n == 1 else None for n in t.shape])
                 for t in traced.program.output_types], traced.treedef, None
     assert first is not None
-    raise _failure(call, inputs, first) from first
+    raise _failure(call, inputs, first, f" (unknown extents were taken for {_EXTENT})") from first
 
 
-def _failure(call: Call, inputs: Sequence[Node], error: Exception) -> Exception:
+def _failure(call: Call, inputs: Sequence[Node], error: Exception, remark: str) -> Exception:
     listed = ", ".join(str(node.type) for node in inputs)
     kind = type(error) if isinstance(error, GradxformError) else ArgumentError
     text = str(error).split("\n  in user code")[0]
-    return kind(f"{call.name} of {listed}: {text} (unknown extents were taken for {_EXTENT}){user_line()}")
+    return kind(f"{call.name} of {listed}: {text}{remark}{user_line()}")
 
 
 def _extents(call: Call, inputs: Sequence[Node], constants: Sequence[Any]) -> Any:
@@ -195,8 +205,6 @@ def _extents(call: Call, inputs: Sequence[Node], constants: Sequence[Any]) -> An
 def _numbers(value: Any) -> list[int]:
     if type(value) is int:
         return [value]
-    if isinstance(value, np.ndarray):
-        return [extent for extent in value.shape]
     return [n for part in value for n in _numbers(part)] if type(value) in (tuple, list) else []
 
 

@@ -42,7 +42,8 @@ def verify_grad(
         raise ArgumentTypeError(f"verify_grad: pt is a list of arrays, got {type(pt).__name__}{user_line()}")
     points = [np.array(value) for value in pt]
     if any(value.dtype.kind != "f" for value in points):
-        raise ArgumentTypeError(f"verify_grad: the points must be of float dtypes, got {[str(p.dtype) for p in points]}{user_line()}")
+        raise ArgumentTypeError(
+            f"verify_grad: the points must be of float dtypes, got {[str(p.dtype) for p in points]}{user_line()}")
     single = any(value.dtype == np.float32 for value in points)
     step = eps if eps is not None else 1e-2 if single else 1e-5
     absolute = abs_tol if abs_tol is not None else 1e-2 if single else 1e-6
@@ -56,7 +57,8 @@ def verify_grad(
     weights = Variable(tensor_type(result.dtype, (None,) * result.ndim), "weights")
     cost = FUNCTIONS["sum"](as_variable(result) * weights)
     evaluate = function(variables, result, on_unused_input="ignore")
-    differentiate = function([*variables, weights], grad(cost, variables, disconnected_inputs="ignore"), on_unused_input="ignore")
+    gradients = grad(cost, variables, disconnected_inputs="ignore")
+    differentiate = function([*variables, weights], gradients, on_unused_input="ignore")
     shape = evaluate(*points).shape
     for _ in range(n_tests):
         chosen = np.asarray(generator.random(shape) + 0.5).astype(result.dtype)
@@ -69,8 +71,8 @@ def verify_grad(
                 place = np.unravel_index(int(np.argmax(np.where(np.isnan(error), np.inf, error))), error.shape)
                 raise GradientError(
                     f"verify_grad: the derivative with respect to element {tuple(map(int, place))} of argument {position} is "
-                    f"{found[position][place]}, finite differences give {wanted[place]} (abs_tol={absolute}, rel_tol={relative})"
-                    f"{user_line()}")
+                    f"{found[position][place]}, finite differences give {wanted[place]} (abs_tol={absolute}, "
+                    f"rel_tol={relative}){user_line()}")
 
 
 def _differences(evaluate: Callable[[], float], point: Any, step: float) -> Any:

@@ -41,11 +41,13 @@ def converted(what: str, wanted: TensorType, value: Any, copy: bool = False, dow
 
 
 def _fits(value: Any, found: Any, dtype: Any, downcast: bool | None) -> bool:
+    if found.dtype.kind == "c" and dtype.kind != "c":
+        return False
     if downcast or np.can_cast(found.dtype, dtype, "safe"):
-        return bool(found.dtype.kind != "c" or dtype.kind == "c")
+        return True
     if isinstance(value, (np.ndarray, np.generic)):
         return False
     if downcast is None and type(value) is float and dtype.kind == "f":
         return True
     with np.errstate(all="ignore"):
-        return bool(found.dtype.kind != "c" or dtype.kind == "c") and bool(np.array_equal(found.astype(dtype), found, equal_nan=found.dtype.kind == "f"))
+        return np.array_equal(found.astype(dtype), found, equal_nan=found.dtype.kind == "f")

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from gradxform.core.source import user_line
-from gradxform.dtypes import canonical
-from gradxform.errors import ArgumentError, ArgumentTypeError, DTypeError
+from gradxform.dtypes import SUPPORTED
+from gradxform.errors import ArgumentError, ArgumentTypeError
 from gradxform.symbolic.graph import tensor_type
 from gradxform.symbolic.variables import Variable
 
@@ -23,32 +23,44 @@ config = SimpleNamespace(floatX="float64")
 
 DTYPES = {"b": "int8", "w": "int16", "i": "int32", "l": "int64", "f": "float32", "d": "float64", "c": "complex64",
           "z": "complex128"}
+_NAMES = frozenset(found.name for found in SUPPORTED)
 SHAPES: dict[str, tuple[int | None, ...]] = {
     "scalar": (), "vector": (None,), "matrix": (None, None), "row": (1, None), "col": (None, 1), "tensor3": (None,) * 3,
     "tensor4": (None,) * 4, "tensor5": (None,) * 5,
 }
 
 
-def tensor(name: Any = None, dtype: Any = None, shape: Sequence[int | None] | None = None, ndim: int | None = None,
-           broadcastable: Sequence[bool] | None = None) -> Variable:
+def tensor(
+    *described: Any, name: str | None = None, dtype: Any = None, shape: Sequence[int | None] | None = None,
+    ndim: int | None = None, broadcastable: Sequence[bool] | None = None,
+) -> Variable:
     """An input variable of any dtype and rank.
 
     Args:
-        name: what `pp` and messages call it; a dtype as first argument is taken as that, as Theano does.
+        name: what `pp` and messages call it.
         dtype: ``config.floatX`` unless given.
         shape: the extents, None where one is unknown; or
         ndim: the rank, all extents unknown; or
         broadcastable: which extents are 1, the others unknown.
+        described: the same by position: a dtype, a name, a rank, a shape or booleans, as Theano and PyTensor take them.
 
-    >>> tensor("float32", ndim=3).type
+    >>> tensor("float32", 3).type
     TensorType(dtype='float32', shape=(None, None, None))
     >>> tensor("x", shape=(None, 3)).ndim
     2
     """
-    if dtype is None and _is_dtype(name):
-        name, dtype = None, name
-    elif _is_dtype(name) and isinstance(dtype, str) and not _is_dtype(dtype):
-        name, dtype = dtype, name
+    for value in described:
+        if isinstance(value, str) and value not in _NAMES:
+            name = value
+        elif isinstance(value, int):
+            ndim = value
+        elif isinstance(value, (tuple, list)):
+            if value and all(isinstance(extent, bool) for extent in value):
+                broadcastable = value
+            else:
+                shape = value
+        else:
+            dtype = value
     given = [what for what in (shape, ndim, broadcastable) if what is not None]
     if len(given) != 1:
         raise ArgumentError(f"tensor: give one of shape, ndim and broadcastable, got {len(given)} of them{user_line()}")
@@ -59,13 +71,6 @@ def tensor(name: Any = None, dtype: Any = None, shape: Sequence[int | None] | No
     else:
         extents = tuple([1 if flag else None for flag in broadcastable or ()])
     return Variable(tensor_type(dtype or config.floatX, extents), name)
-
-
-def _is_dtype(value: Any) -> bool:
-    try:
-        return value is not None and bool(canonical(value))
-    except (DTypeError, TypeError):
-        return False
 
 
 def _creator(kind: str, letter: str) -> Callable[..., Variable]:

@@ -14,6 +14,7 @@ import numpy as np
 from gradxform import api
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError
+from gradxform.symbolic.calls import in_dtype
 from gradxform.symbolic.graph import Apply, Node, Operation, dependent, topological
 from gradxform.symbolic.scopes import Scope
 
@@ -48,11 +49,6 @@ def _strong(value: Any) -> Any:
     return np.asarray(value)[()] if isinstance(value, (bool, int, float, complex)) else value
 
 
-def _as(dtype: str, value: Any) -> Any:
-    return np.asarray(value, dtype=dtype)[()] if isinstance(value, (bool, int, float, complex, np.ndarray, np.generic)) else (
-        value.astype(dtype))
-
-
 class Pullback(Derivative):
     """Cotangents of the bodies pulled back to ``wrt``: gradients, and the L-operator.
 
@@ -75,14 +71,17 @@ class Pullback(Derivative):
         if self.seeded:
             cotangents = [np.dtype(apply.bodies[0].type.dtype).type(1), *cotangents]
         totals: list[Any] = [None] * len(points)
-        for group in _independent(self.wrt, apply.bodies):
+        for group in _independent(self.wrt):
             for bodies in self._together(apply.bodies):
-                wrt = [self.wrt[position] for position in group]
                 roots = [apply.bodies[position] for position in bodies]
-                constant = [*self.constant, *[node for node in self.cut if node not in roots]]
-                value, pull = api.vjp(self.opened(scope, roots, wrt, constant), *[points[position] for position in group])
-                found = pull(tuple([_as(roots[k].type.dtype, cotangents[position]) for k, position in enumerate(bodies)]))
-                for position, part in zip(group, found, strict=True):
+                cut = [node for node in self.cut if node not in roots]
+                places = [position for position in group if self.wrt[position] not in cut]
+                if not places:
+                    continue
+                function = self.opened(scope, roots, [self.wrt[position] for position in places], [*self.constant, *cut])
+                _, pull = api.vjp(function, *[points[position] for position in places])
+                found = pull(tuple([in_dtype(cotangents[k], root.type.dtype) for k, root in zip(bodies, roots, strict=True)]))
+                for position, part in zip(places, found, strict=True):
                     totals[position] = part if totals[position] is None else totals[position] + part
         return totals
 
@@ -91,7 +90,7 @@ class Pullback(Derivative):
         return [[position] for position in range(len(bodies))] if self.cut else [list(range(len(bodies)))]
 
 
-def _independent(wrt: Sequence[Node], bodies: Sequence[Node]) -> list[list[int]]:
+def _independent(wrt: Sequence[Node]) -> list[list[int]]:
     """Positions in ``wrt`` of which none depends on another: a gradient flows through what another is taken of."""
     if not any(node.owner is not None for node in wrt):
         return [list(range(len(wrt)))]
@@ -109,7 +108,7 @@ class Pushforward(Derivative):
     def evaluate(self, scope: Scope, apply: Apply, values: list[Any]) -> Sequence[Any]:
         count = len(self.wrt)
         points = [_strong(value) for value in values[:count]]
-        tangents = [_as(node.type.dtype, value) for node, value in zip(self.wrt, values[count:], strict=True)]
+        tangents = [in_dtype(value, node.type.dtype) for node, value in zip(self.wrt, values[count:], strict=True)]
         function = self.opened(scope, apply.bodies, self.wrt, self.constant)
         results: Sequence[Any] = api.jvp(function, points, tangents)[1]
         return results
@@ -122,7 +121,7 @@ class Jacobian(Derivative):
 
     def evaluate(self, scope: Scope, apply: Apply, values: list[Any]) -> Sequence[Any]:
         results: list[Any] = [None] * len(self.wrt)
-        for group in _independent(self.wrt, apply.bodies):
+        for group in _independent(self.wrt):
             function = self.opened(scope, apply.bodies, [self.wrt[position] for position in group], self.constant)
             points = [_strong(values[position]) for position in group]
             found = api.jacrev(lambda *points: function(*points)[0], argnums=tuple(range(len(points))))(*points)  # noqa: B023

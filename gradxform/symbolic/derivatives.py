@@ -27,8 +27,9 @@ def _listed(purpose: str, what: str, given: Any) -> list[Any]:
     found = list(given) if isinstance(given, (list, tuple)) else [given]
     for variable in found:
         if not isinstance(variable, Variable):
-            raise ArgumentTypeError(f"{purpose}: {what} must be a symbolic variable or a list of them, got {variable!r} of type "
-                                    f"{type(variable).__name__}{user_line()}")
+            raise ArgumentTypeError(
+                f"{purpose}: {what} must be a symbolic variable or a list of them, got {variable!r} of type "
+                f"{type(variable).__name__}{user_line()}")
     return found
 
 
@@ -57,8 +58,9 @@ def _disconnected(purpose: str, wrt: Sequence[Any], reached: set[Any], how: str)
 
 def _check_scalar(cost: Variable) -> None:
     if cost.ndim:
-        raise ArgumentTypeError(f"grad: the cost must be a scalar, got {cost} of type {cost.type}: reduce it, as with sum, or use "
-                                f"jacobian or Lop{user_line()}")
+        raise ArgumentTypeError(
+            f"grad: the cost must be a scalar, got {cost} of type {cost.type}: reduce it, as with sum, or use "
+            f"jacobian or Lop{user_line()}")
     check_differentiable("grad: the cost", cost)
     if is_complex(np.dtype(cost.dtype)):
         raise NotDifferentiableError(f"grad: the cost must be real, got {cost} of type {cost.type}: take abs, real or imag"
@@ -110,8 +112,9 @@ def grad(
     for node, cotangent in zip(known, cotangents, strict=True):
         check_differentiable("grad: a key of known_grads", node)
         if node.ndim != cotangent.ndim:
-            raise ArgumentTypeError(f"grad: known_grads has for {node} of type {node.type} a gradient of type {cotangent.type}: "
-                                    f"the ranks must be the same{user_line()}")
+            raise ArgumentTypeError(
+                f"grad: known_grads has for {node} of type {node.type} a gradient of type {cotangent.type}: "
+                f"the ranks must be the same{user_line()}")
     variables = _listed("grad", "wrt", wrt)
     results = _pulled("grad", bodies, variables, cotangents, consider_constant, disconnected_inputs, cost is not None, known)
     if return_disconnected != "zero":
@@ -173,8 +176,9 @@ def _check_points(purpose: str, what: str, variables: Sequence[Any], points: Seq
     for variable, point in zip(variables, points, strict=True):
         check_differentiable(f"{purpose}: {what}", variable)
         if variable.ndim != point.ndim:
-            raise ArgumentTypeError(f"{purpose}: the eval_point of {variable} must be of rank {variable.ndim}, got {point} of type "
-                                    f"{point.type}{user_line()}")
+            raise ArgumentTypeError(
+                f"{purpose}: the eval_point of {variable} must be of rank {variable.ndim}, got {point} of type "
+                f"{point.type}{user_line()}")
 
 
 def Rop(

@@ -14,7 +14,7 @@ from gradxform.api import jit
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ArgumentTypeError
 from gradxform.symbolic.absent import Absent
-from gradxform.symbolic.calls import as_variable
+from gradxform.symbolic.calls import as_variable, in_dtype
 from gradxform.symbolic.conversion import converted
 from gradxform.symbolic.derivative_operations import Derivative, check_cuts
 from gradxform.symbolic.failures import MissingInputError, UnusedInputError
@@ -102,8 +102,9 @@ class Function:
         differentiated = {node for apply in applies if isinstance(apply.op, Derivative) for node in apply.op.wrt}
         wrong = [node for node in missing if node not in differentiated]
         if wrong:
-            raise MissingInputError(f"function: the outputs need {', '.join(map(str, wrong))}, which are no inputs: add them, or "
-                                    f"give them values with givens{user_line()}")
+            raise MissingInputError(
+                f"function: the outputs need {', '.join(map(str, wrong))}, which are no inputs: add them, or "
+                f"give them values with givens{user_line()}")
         return missing
 
     def _scope(self, statics: tuple[Any, ...], counts: tuple[int, ...], values: Sequence[Any]) -> Scope:
@@ -128,7 +129,7 @@ class Function:
             assert isinstance(operation, Scan)
             return operation.count(scope, apply)
         found = scope.evaluate(self._roots)
-        return [np.asarray(value)[()] if isinstance(value, (bool, int, float, complex, np.ndarray)) else value for value in found]
+        return [in_dtype(value, root.type.dtype) for value, root in zip(found, self._roots, strict=True)]
 
     def _values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The arrays for the inputs."""
@@ -138,13 +139,15 @@ class Function:
         names = [given.name for given in self.inputs]
         for key in kwargs:
             if key not in names[len(args):]:
-                raise ArgumentTypeError(f"{label} has no further input {key!r}; it has {', '.join(map(str, names))}{user_line()}")
+                raise ArgumentTypeError(
+                    f"{label} has no further input {key!r}; it has {', '.join(map(str, names))}{user_line()}")
         found = []
         for position, given in enumerate(self.inputs):
             value = args[position] if position < len(args) else kwargs.get(given.name or "", given.value)
             if value is None:
-                raise ArgumentTypeError(f"{label}: argument {position} ({given.variable} of type {given.variable.type}) is missing"
-                                        f"{user_line()}")
+                raise ArgumentTypeError(
+                    f"{label}: argument {position} ({given.variable} of type {given.variable.type}) is missing"
+                    f"{user_line()}")
             what = f"{label}: argument {position} ({given.variable})"
             found.append(converted(what, given.variable.type, value, downcast=self._downcast))
         return found
@@ -248,10 +251,12 @@ def function(
     for position, variable in enumerate(inputs):
         found = variable if isinstance(variable, In) else In(variable) if isinstance(variable, Variable) else None
         if found is None:
-            raise ArgumentTypeError(f"function: input {position} must be a symbolic variable or an In, got {variable!r}{user_line()}")
+            raise ArgumentTypeError(
+                f"function: input {position} must be a symbolic variable or an In, got {variable!r}{user_line()}")
         if isinstance(found.variable, (Constant, SharedVariable)):
-            raise ArgumentTypeError(f"function: input {position}, {found.variable}, has a value of its own: use givens or updates to "
-                                    f"replace it{user_line()}")
+            raise ArgumentTypeError(
+                f"function: input {position}, {found.variable}, has a value of its own: use givens or updates to "
+                f"replace it{user_line()}")
         given.append(found)
     if len({entry.variable for entry in given}) != len(given):
         raise ArgumentError(f"function: a variable is an input twice{user_line()}")
@@ -268,8 +273,9 @@ def _checked_update(shared: Any, value: Any) -> tuple[Any, Any]:
     if not isinstance(shared, SharedVariable):
         raise ArgumentTypeError(f"function: updates are of shared variables, got {shared!r}{user_line()}")
     if value.ndim != shared.ndim or not np.can_cast(value.dtype, shared.dtype, "safe"):
-        raise ArgumentTypeError(f"function: the update of {shared} must be of its type {shared.type}, got {value.type}: cast it with "
-                                f".astype('{shared.dtype}'){user_line()}")
+        raise ArgumentTypeError(
+            f"function: the update of {shared} must be of its type {shared.type}, got {value.type}: cast it with "
+            f".astype('{shared.dtype}'){user_line()}")
     return shared, value
 
 
@@ -277,8 +283,9 @@ def _checked_given(variable: Any, value: Any) -> tuple[Any, Any]:
     if not isinstance(variable, Variable):
         raise ArgumentTypeError(f"function: givens replace symbolic variables, got {variable!r}{user_line()}")
     if value.ndim != variable.ndim:
-        raise ArgumentTypeError(f"function: givens replace {variable} of type {variable.type} by {value.type}: the ranks must be the "
-                                f"same{user_line()}")
+        raise ArgumentTypeError(
+            f"function: givens replace {variable} of type {variable.type} by {value.type}: the ranks must be the "
+            f"same{user_line()}")
     return variable, value if value.dtype == variable.dtype else value.astype(variable.dtype)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradxform.core.source import user_source
 from gradxform.data_class import data_class
 from gradxform.dtypes import canonical
 from gradxform.errors import ArgumentTypeError
@@ -31,6 +32,17 @@ class TensorType:
 
     dtype: str
     shape: tuple[int | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        # As Theano describes them: whether an extent is 1.
+        if any(isinstance(extent, bool) for extent in self.shape):
+            object.__setattr__(self, "shape", tuple([1 if extent else None for extent in self.shape]))
+
+    def __call__(self, name: str | None = None) -> Any:
+        """An input variable of this type."""
+        from gradxform.symbolic.variables import Variable
+
+        return Variable(self, name)
 
     @property
     def ndim(self) -> int:
@@ -100,6 +112,7 @@ class Apply:
         self.inputs = list(inputs)
         self.bodies = list(bodies)
         self.outputs: list[Any] = []
+        self.source = user_source()
 
     @property
     def parents(self) -> list[Node]:

@@ -10,14 +10,13 @@ import numpy as np
 
 import gradxform.numpy
 from gradxform import api, lax
-from gradxform.core import Tracer
 from gradxform.core.source import user_line
 from gradxform.data_class import data_class
 from gradxform.errors import ArgumentError, ArgumentTypeError, ShapeError
-from gradxform.symbolic.calls import apply_operation, as_variable
-from gradxform.symbolic.graph import Apply, Node, Operation, TensorType, topological
+from gradxform.symbolic.calls import apply_operation, as_variable, in_dtype, is_weak
+from gradxform.symbolic.graph import Apply, Node, Operation, TensorType, dependent, topological
 from gradxform.symbolic.scopes import Scope
-from gradxform.symbolic.variables import Constant, SharedVariable, Variable
+from gradxform.symbolic.variables import SharedVariable, Variable
 
 __all__ = ["Scan", "foldl", "foldr", "map", "reduce", "scan", "until"]
 
@@ -81,10 +80,11 @@ class Scan(Operation):
         sequences = tuple([gradxform.numpy.asarray(value) for value in values[: len(self.elements)]])
         initial = []
         for state, value in zip(self.states, values[len(self.elements):], strict=False):
-            array = _in_dtype(value, state.variables[0].type.dtype)
+            array = in_dtype(value, state.variables[0].type.dtype)
             if state.windowed and np.shape(array)[0] < state.depth:
-                raise ShapeError(f"scan: the initial state of taps {list(state.taps)} needs {state.depth} elements along its first "
-                                 f"axis, the oldest first, got shape {np.shape(array)}{user_line()}")
+                raise ShapeError(
+                    f"scan: the initial state of taps {list(state.taps)} needs {state.depth} elements along its first "
+                    f"axis, the oldest first, got shape {np.shape(array)}{user_line()}")
             initial.append(tuple([array[position] for position in range(state.depth)]) if state.windowed else (array,))
 
         def step(carry: Any, elements: Any) -> tuple[Any, Any, Any]:
@@ -93,7 +93,7 @@ class Scan(Operation):
                 given += [window[state.depth + tap] for tap in state.taps]
             found = outer.bind(given).evaluate(apply.bodies)
             results, ending = (found[:-1], found[-1]) if self.ends else (found, False)
-            results = [_in_dtype(value, body.type.dtype) for value, body in zip(results, apply.bodies, strict=False)]
+            results = [in_dtype(value, body.type.dtype) for value, body in zip(results, apply.bodies, strict=False)]
             after = tuple([(*window[1:], results[position])
                            for window, position in zip(carry, self.recurrent, strict=True)])
             return after, tuple(results), ending
@@ -106,7 +106,8 @@ class Scan(Operation):
         elements = tuple([sequence[:length] for sequence in sequences])
 
         def body(state: Any, slices: Any) -> tuple[Any, Any]:
-            return step(state, slices if elements else ())[:2]
+            after, found, _ = step(state, slices if elements else ())
+            return after, found
 
         kept = min(self.truncate, length) if self.truncate > 0 else length
         results = None
@@ -136,11 +137,8 @@ class Scan(Operation):
 
 
 def _loop(body: Any, carry: Any, elements: tuple[Any, ...], length: int) -> Any:
-    return lax.scan(body, carry, elements or None, length=length)
-
-
-def _in_dtype(value: Any, dtype: str) -> Any:
-    return value.astype(dtype) if isinstance(value, Tracer) else np.asarray(value, dtype=dtype)
+    result: tuple[Any, Any] = lax.scan(body, carry, elements or None, length=length)
+    return result
 
 
 # ------------------------------------------------------------------------------------------------ the user's arguments
@@ -161,8 +159,9 @@ def _sequences(sequences: Any, backwards: bool) -> list[Any]:
                                 f"{user_line()}")
         variable = as_variable(described["input"])
         if not variable.ndim:
-            raise ArgumentTypeError(f"scan: a sequence has an axis to walk along, got the scalar {variable}: pass what stays the "
-                                    f"same in non_sequences{user_line()}")
+            raise ArgumentTypeError(
+                f"scan: a sequence has an axis to walk along, got the scalar {variable}: pass what stays the "
+                f"same in non_sequences{user_line()}")
         taps = [operator.index(tap) for tap in _as_list(described.get("taps", 0) if described.get("taps") is not None else 0)]
         first, last = min([0, *taps]), max([0, *taps])
         for tap in taps:
@@ -188,8 +187,9 @@ def _state(given: Any, position: int) -> State | None:
     initial = as_variable(described["initial"])
     windowed = steps != (-1,)
     if windowed and not initial.ndim:
-        raise ArgumentTypeError(f"scan: with taps {list(steps)} the initial state of result {position} has a first axis for the "
-                                f"{-min(steps)} elements before the first, got a scalar{user_line()}")
+        raise ArgumentTypeError(
+            f"scan: with taps {list(steps)} the initial state of result {position} has a first axis for the "
+            f"{-min(steps)} elements before the first, got a scalar{user_line()}")
     shape = initial.type.shape[1:] if windowed else initial.type.shape
     variables = tuple([Variable(TensorType(initial.dtype, shape), _tap_name(initial, tap)) for tap in steps])
     return State(steps, -min(steps), variables, initial, windowed)
@@ -199,16 +199,11 @@ def _tap_name(variable: Any, tap: int) -> str | None:
     return None if variable.name is None else f"{variable.name}[t{tap:+d}]"
 
 
-def _weak(variable: Any) -> bool:
-    return isinstance(variable, Constant) and type(variable.data) in (bool, int, float, complex)
-
-
-def _returned(result: Any) -> tuple[list[Any], dict[Any, Any], Any, bool]:
-    """The results of a step, its updates, its condition, and whether the results came as a list."""
+def _returned(result: Any) -> tuple[list[Any], dict[Any, Any], Any]:
+    """The results of a step, its updates, and its condition."""
     parts = list(result) if isinstance(result, tuple) else [result]
     updates: dict[Any, Any] = {}
     condition = None
-    listed = isinstance(result, tuple)
     values: list[Any] = []
     for part in parts:
         if isinstance(part, until):
@@ -219,15 +214,15 @@ def _returned(result: Any) -> tuple[list[Any], dict[Any, Any], Any, bool]:
             updates.update(dict(part))
         elif isinstance(part, (list, tuple)):
             values += list(part)
-            listed = True
         elif part is not None:
             values.append(part)
-    return [as_variable(value) for value in values], updates, condition, listed
+    return [as_variable(value) for value in values], updates, condition
 
 
 def scan(
     fn: Callable[..., Any], sequences: Any = None, outputs_info: Any = None, non_sequences: Any = None, n_steps: Any = None,
     truncate_gradient: int = -1, go_backwards: bool = False, return_list: bool = False, name: str | None = None,
+    strict: bool = False,
 ) -> tuple[Any, dict[Any, Any]]:
     """A loop over the first axis of sequences, in which a step may take up the results of earlier ones.
 
@@ -244,6 +239,7 @@ def scan(
         truncate_gradient: derivatives flow through that many last steps only; -1 for all.
         go_backwards: walk along the sequences from their ends.
         return_list: a list of results also if there is one.
+        strict: shared variables that a step uses must be among ``non_sequences``.
 
     Returns:
         (results, updates): the results of all steps along a new first axis, and a dict for ``function(updates=...)``.
@@ -263,10 +259,14 @@ def scan(
     infos = _as_list(outputs_info)
     states = [None if info is None else _state(info, position) for position, info in enumerate(infos)]
     outer = [as_variable(value) for value in _as_list(non_sequences)]
-    results, updates, condition, listed, states = _stepped(fn, elements, states, outer)
+    results, updates, condition, states = _stepped(fn, elements, states, outer)
     for shared in updates:
         if not isinstance(shared, SharedVariable):
             raise ArgumentTypeError(f"scan: updates are of shared variables, got {shared}{user_line()}")
+    unlisted = [node for node in topological(results) if isinstance(node, SharedVariable) and node not in outer]
+    if strict and unlisted:
+        raise ArgumentError(f"scan: the step uses the shared variable {unlisted[0]}, which strict=True wants among "
+                            f"non_sequences{user_line()}")
     known = [state for state in states if state is not None]
     recurrent = [position for position, state in enumerate(states) if state is not None]
     bodies = list(results)
@@ -294,19 +294,20 @@ def scan(
     changed = dict(zip(updates, outputs[len(bodies):], strict=True))
     if not found:
         return None, changed
-    return (found if len(found) > 1 or return_list or (listed and len(found) > 1) else found[0]), changed
+    return (found if len(found) > 1 or return_list else found[0]), changed
 
 
 def _stepped(fn: Any, elements: Sequence[Any], states: list[Any], outer: Sequence[Any]) -> Any:
     """The step applied to variables. Python numbers as initial states take the dtype that the step gives."""
     while True:
         carried = [variable for state in states if state is not None for variable in state.variables]
-        results, updates, condition, listed = _returned(fn(*elements, *carried, *outer))
+        results, updates, condition = _returned(fn(*elements, *carried, *outer))
         if not states:
             states = [None] * len(results)
         if len(states) != len(results):
-            raise ArgumentError(f"scan: outputs_info has {len(states)} entries, but the step returns {len(results)} results: give "
-                                f"None for those that no step takes up{user_line()}")
+            raise ArgumentError(
+                f"scan: outputs_info has {len(states)} entries, but the step returns {len(results)} results: give "
+                f"None for those that no step takes up{user_line()}")
         changed = False
         for position, (state, result) in enumerate(zip(states, results, strict=True)):
             if state is None:
@@ -315,7 +316,7 @@ def _stepped(fn: Any, elements: Sequence[Any], states: list[Any], outer: Sequenc
             if variable.ndim != result.ndim:
                 raise ArgumentTypeError(f"scan: result {position} is of type {result.type}, but the step takes it up as "
                                         f"{variable.type}, as its initial value is: both must have one rank{user_line()}")
-            if variable.dtype != result.dtype and _weak(state.initial):
+            if variable.dtype != result.dtype and is_weak(state.initial):
                 states[position] = _state({"initial": state.initial.astype(result.dtype), "taps": list(state.taps)}, position)
                 changed = True
             elif variable.dtype != result.dtype and not np.can_cast(result.dtype, variable.dtype, "safe"):
@@ -324,17 +325,16 @@ def _stepped(fn: Any, elements: Sequence[Any], states: list[Any], outer: Sequenc
             elif variable.dtype != result.dtype:
                 results[position] = result.astype(variable.dtype)
         if not changed:
-            return results, updates, condition, listed, states
+            return results, updates, condition, states
 
 
 def _refuse_inner_ends(bodies: Sequence[Any], own: Sequence[Any]) -> None:
-    from gradxform.symbolic.graph import dependent
-
     inside = dependent(bodies, own)
     for node in topological(bodies):
         if node.owner is not None and isinstance(node.owner.op, Scan) and node.owner.op.ends and node in inside:
-            raise ArgumentError(f"scan: a loop inside a loop cannot end on a condition: its results would be of other lengths in "
-                                f"each step; use switch to keep a state unchanged{user_line()}")
+            raise ArgumentError(
+                f"scan: a loop inside a loop cannot end on a condition: its results would be of other lengths in "
+                f"each step; use switch to keep a state unchanged{user_line()}")
 
 
 class Renamed(Operation):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 import gradxform.numpy
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError, ArgumentTypeError
-from gradxform.symbolic.calls import Call, as_variable, defer
+from gradxform.symbolic.calls import Call, Slot, apply_operation, as_variable, defer, map_slots
+from gradxform.symbolic.graph import TensorType
 from gradxform.symbolic.shapes import shape_of
 from gradxform.symbolic.variables import Constant, Variable
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONS", "face_of"]
 
 
 def _face(name: str, function: Callable[..., Any], static: Callable[[int | str], bool] | None = None,
@@ -84,9 +86,6 @@ def reshape(x: Any, newshape: Any, ndim: int | None = None) -> Any:
 
 def _reshaped(x: Any, parts: Sequence[Any]) -> Any:
     # Whatever the extents, the rank is that of the new shape: nothing needs to be tried.
-    from gradxform.symbolic.calls import Slot, apply_operation
-    from gradxform.symbolic.graph import TensorType
-
     inputs = [x, *[part for part in parts if isinstance(part, Variable)]]
     places = iter(range(1, len(inputs)))
     template = tuple([Slot(next(places)) if isinstance(part, Variable) else operator.index(part) for part in parts])
@@ -140,12 +139,10 @@ def inc_subtensor(x: Any, y: Any) -> Any:
 
 def _updated(name: str, function: Callable[..., Any], x: Any, y: Any) -> Any:
     owner = getattr(x, "owner", None)
-    call = owner.op if owner is not None else None
-    if not (isinstance(call, Call) and call.name == "getitem"):
+    call = None if owner is None else owner.op
+    if owner is None or not (isinstance(call, Call) and call.name == "getitem"):
         raise ArgumentTypeError(f"{name} takes an indexed variable, {name}(a[index], value), got {x}{user_line()}")
-    from gradxform.symbolic.calls import Slot, _map_slots
-
-    index = _map_slots(call.args[1], lambda slot: owner.inputs[slot.position], Slot)
+    index = map_slots(call.args[1], lambda slot: owner.inputs[slot.position], Slot)
     return defer(name, function, (owner.inputs[0], index, as_variable(y)))
 
 
@@ -259,6 +256,20 @@ def relu(x: Any, alpha: Any = 0) -> Any:
     return switch(variable > 0, variable, as_variable(alpha) * variable)
 
 
+def binary_crossentropy(output: Any, target: Any) -> Any:
+    """``-(target * log(output) + (1 - target) * log(1 - output))``, by element."""
+    found, wanted = as_variable(output), as_variable(target)
+    return -(wanted * np.log(found) + (1.0 - wanted) * np.log1p(-found))
+
+
+def categorical_crossentropy(coding_dist: Any, true_dist: Any) -> Any:
+    """The cross entropy of the rows of two matrices, or of rows and the classes that are true, integers."""
+    found, wanted = as_variable(coding_dist), as_variable(true_dist)
+    if wanted.ndim == found.ndim:
+        return -(wanted * np.log(found)).sum(axis=found.ndim - 1)
+    return -np.log(found[FUNCTIONS["arange"](found.shape[0]), wanted])
+
+
 def _functions() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {}
     for name in gradxform.numpy.__all__:
@@ -276,11 +287,11 @@ def _functions() -> dict[str, Callable[..., Any]]:
                         "xor": "bitwise_xor", "true_div": "true_divide", "int_div": "floor_divide", "mul": "multiply",
                         "sub": "subtract", "neg": "negative", "iround": "rint"}.items():
         found[alias] = found[name]
-    for name in ("erf", "erfc", "erfinv", "gammaln", "gammainc", "gammaincc", "gamma", "digamma", "betaln", "logsumexp", "expit",
-                 "logit", "i0", "i1", "j0", "j1", "log_softmax", "xlogy"):
+    for name in ("erf", "erfc", "erfinv", "gammaln", "gammainc", "gammaincc", "gamma", "digamma", "betaln", "logsumexp",
+                 "expit", "logit", "i0", "i1", "j0", "j1", "log_softmax", "xlogy"):
         found[name] = _special(name)
     own = (shape, ndim, reshape, flatten, cast, fill, alloc, set_subtensor, inc_subtensor, shape_padleft, shape_padright, join,
-           batched_dot, switch, invert, clip, softmax, sigmoid, softplus, relu)
+           batched_dot, switch, invert, clip, softmax, sigmoid, softplus, relu, binary_crossentropy, categorical_crossentropy)
     found.update({function.__name__: function for function in own})
     found["where"] = switch
     found["as_tensor_variable"] = found["as_tensor"] = _as_tensor
@@ -297,3 +308,29 @@ def _as_tensor(x: Any, name: str | None = None, ndim: int | None = None) -> Any:
 
 #: Every function of the namespace by name.
 FUNCTIONS: dict[str, Callable[..., Any]] = _functions()
+
+
+#: Faces that do more than to defer NumPy's function, by that function: what NumPy calls on symbolic variables.
+_FACES: dict[Any, Callable[..., Any]] = {
+    getattr(np, name): FUNCTIONS[name]
+    for name in ("shape", "ndim", "reshape", "clip", "where", *_MAKERS, *_SHAPED) if callable(getattr(np, name))
+}
+
+
+def face_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What stands for one of NumPy's functions of symbolic variables."""
+    return _FACES.get(function) or _face(function.__name__, function)
+
+
+#: Theano's ``tensor.nnet``.
+nnet = SimpleNamespace(**{name: FUNCTIONS[name] for name in (
+    "sigmoid", "softmax", "softplus", "relu", "binary_crossentropy", "categorical_crossentropy")})
+
+
+def _several(module: Any, names: Sequence[str]) -> SimpleNamespace:
+    return SimpleNamespace(**{name: _face(name, getattr(module, name)) for name in names})
+
+
+linalg = _several(np.linalg, [name for name in gradxform.numpy.linalg.__all__
+                              if not isinstance(getattr(np.linalg, name, int), type)])
+fft = _several(np.fft, [name for name in gradxform.numpy.fft.__all__ if hasattr(np.fft, name)])

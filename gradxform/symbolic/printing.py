@@ -22,8 +22,8 @@ _SYMBOLS = {
     "add": "+", "sub": "-", "subtract": "-", "mul": "*", "multiply": "*", "truediv": "/", "divide": "/", "true_divide": "/",
     "div": "/", "pow": "**", "power": "**", "floordiv": "//", "floor_divide": "//", "mod": "%", "remainder": "%", "matmul": "@",
     "dot": "\\dot", "lt": "<", "less": "<", "gt": ">", "greater": ">", "le": "<=", "less_equal": "<=", "ge": ">=",
-    "greater_equal": ">=", "equal": "==", "eq": "==", "not_equal": "!=", "ne": "!=", "and": "&", "and_": "&", "bitwise_and": "&",
-    "or": "|", "or_": "|", "bitwise_or": "|", "xor": "^", "bitwise_xor": "^",
+    "greater_equal": ">=", "equal": "==", "eq": "==", "not_equal": "!=", "ne": "!=", "and": "&", "and_": "&",
+    "bitwise_and": "&", "or": "|", "or_": "|", "bitwise_or": "|", "xor": "^", "bitwise_xor": "^",
 }
 _PREFIXES = {"neg": "-", "negative": "-", "invert": "~"}
 
@@ -48,7 +48,8 @@ def pp(expression: Any) -> str:
     '(2.0 * x)'
     """
     if not isinstance(expression, Node):
-        raise ArgumentTypeError(f"pp takes a symbolic variable, got {expression!r} of type {type(expression).__name__}{user_line()}")
+        raise ArgumentTypeError(
+            f"pp takes a symbolic variable, got {expression!r} of type {type(expression).__name__}{user_line()}")
     texts: dict[Node, str] = {}
     root = written_out(expression)
     stack = [root]
@@ -133,7 +134,8 @@ def debugprint(expression: Any, file: Any = None) -> str | None:
         roots = list(expression) if isinstance(expression, (list, tuple)) else [expression]
     for root in roots:
         if not isinstance(root, Node):
-            raise ArgumentTypeError(f"debugprint takes a symbolic variable, a list of them or a function, got {root!r}{user_line()}")
+            raise ArgumentTypeError(
+                f"debugprint takes a symbolic variable, a list of them or a function, got {root!r}{user_line()}")
     letters: dict[Node, str] = {}
     lines: list[str] = []
     stack = [(root, "") for root in reversed(roots)]

@@ -54,7 +54,7 @@ class Scope:
             if pending:
                 stack.extend(reversed(pending))
                 continue
-            results = apply.op.evaluate(self, apply, [self._find(parent) for parent in apply.inputs])
+            results = _results(self, apply, [self._find(parent) for parent in apply.inputs])
             for output, value in zip(apply.outputs, results, strict=True):
                 if self._find(output) is _MISSING:
                     self._values[output] = value
@@ -99,6 +99,16 @@ class Opened:
     def bind(self, values: Sequence[Any]) -> Scope:
         given = dict(zip(self._bound, values, strict=True))
         return Scope(given, self._scope.counts, self._scope, self._affected)
+
+
+def _results(scope: Scope, apply: Apply, values: list[Any]) -> Sequence[Any]:
+    try:
+        return apply.op.evaluate(scope, apply, values)
+    except Exception as error:
+        # The user's line in the message is that of the call: the operation was written somewhere else.
+        if not hasattr(error, "__notes__"):
+            error.add_note(f"  in {apply.op.name}, written at {apply.source}")
+        raise
 
 
 def _leaf(node: Node) -> Any:

@@ -161,16 +161,15 @@ class Variable(Node):
         if kwargs.get("out") is not None:
             raise ArgumentTypeError(f"{ufunc.__name__}: a symbolic result has no memory to be written to: use the result, "
                                     f"a = a + x{user_line()}")
-        operands = tuple([as_variable(x) if isinstance(x, (np.ndarray, np.generic, int, float, complex)) and method == "__call__"
-                          else x for x in inputs])
+        # Values become constants, to be printed as such; those of other methods may be axes and indices.
+        operands = tuple([as_variable(x) for x in inputs]) if method == "__call__" else inputs
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         return defer(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", function, operands, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         from gradxform.symbolic import namespace
 
-        face = namespace.FUNCTIONS.get(function.__name__)
-        return face(*args, **kwargs) if face is not None else defer(function.__name__, function, args, kwargs)
+        return namespace.face_of(function)(*args, **kwargs)
 
     # --------------------------------------------------------------------------------------------------- methods
 
@@ -302,7 +301,9 @@ def constant(x: Any, name: str | None = None, dtype: Any = None) -> Constant:
     return Constant(np.asarray(x, dtype=dtype), name)
 
 
-def shared(value: Any, name: str | None = None, borrow: bool = False, shape: tuple[int | None, ...] | None = None) -> SharedVariable:
+def shared(
+    value: Any, name: str | None = None, borrow: bool = False, shape: tuple[int | None, ...] | None = None,
+) -> SharedVariable:
     """A variable that keeps its value between calls of functions: parameters, counters.
 
     ``value`` is copied unless ``borrow``; the dtype and rank stay, extents may change with `set_value` and updates.

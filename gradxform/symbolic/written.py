@@ -51,7 +51,8 @@ RULES: dict[str, Callable[..., tuple[Any, ...]]] = {
     "cos": lambda g, x: (-(g * FUNCTIONS["sin"](x)),),
     "tanh": lambda g, x: (g * (_tensor(1) - FUNCTIONS["square"](FUNCTIONS["tanh"](x))),),
 }
-_ALIASES = {"subtract": "sub", "multiply": "mul", "divide": "truediv", "true_divide": "truediv", "power": "pow", "negative": "neg"}
+_ALIASES = {"subtract": "sub", "multiply": "mul", "divide": "truediv", "true_divide": "truediv", "power": "pow",
+            "negative": "neg"}
 
 
 class _NoFormulaError(Exception):

@@ -1,32 +1,15 @@
-"""How a function of this face is called: SciPy's own while nothing is recorded, the staged one inside a transform."""
+"""What the functions of this face have in common."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from gradxform.core import current_builder
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentError
-from gradxform.numpy.dispatch import call_staged
+from gradxform.scipy.facing import faces_of
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def traced(staged: Function) -> Function:
-    """The face of SciPy's function of that name, which is imported when it is first called."""
-    name = staged.__name__
-
-    @functools.wraps(staged)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if current_builder() is None:
-            import scipy.linalg
-
-            return getattr(scipy.linalg, name)(*args, **kwargs)
-        return call_staged(staged, args, kwargs)
-
-    return cast(Function, function)
+#: Makes a staged function the face of SciPy's.
+traced = faces_of("scipy.linalg")
 
 
 def refuse(name: str, **arguments: tuple[Any, Any]) -> None:

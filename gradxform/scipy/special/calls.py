@@ -1,35 +1,20 @@
-"""How a function of this face is called: SciPy's own while nothing is recorded, the staged one inside a transform."""
+"""What the functions of this face have in common."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
 from gradxform.core import current_builder
 from gradxform.dtypes import inexact
-from gradxform.numpy.dispatch import SPECIAL, as_inexact, call_staged
+from gradxform.numpy.dispatch import SPECIAL, as_inexact
 from gradxform.operands import broadcast_operands, lift, promote_operands
+from gradxform.scipy.facing import faces_of
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def traced(staged: Function) -> Function:
-    """The face of SciPy's function of that name, which is imported when it is first called."""
-    name = staged.__name__
-
-    @functools.wraps(staged)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if current_builder() is None:
-            import scipy.special
-
-            return getattr(scipy.special, name)(*args, **kwargs)
-        return call_staged(staged, args, kwargs)
-
-    SPECIAL[name] = staged
-    return cast(Function, function)
+#: Makes a staged function the face of SciPy's.
+traced = faces_of("scipy.special", SPECIAL)
 
 
 def float_operands(name: str, *values: Any) -> list[Any]:
