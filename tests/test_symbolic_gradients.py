@@ -280,3 +280,53 @@ def test_grad_through_ifelse_and_indices():
     f = T.function([a, x, i], T.grad(T.ifelse(a > 0, T.sum(x ** 2), x[i] * a), x))
     close(f(1.0, [3.0, 4.0], 1), [6.0, 8.0])
     close(f(-2.0, [3.0, 4.0], 1), [0.0, -2.0])
+
+
+def test_grad_through_integers_is_zero_and_connected():
+    x = T.dvector("x")
+    close(T.grad(x[T.argmax(x)] ** 2, x).eval({x: [1.0, 5.0, 2.0]}), [0.0, 10.0, 0.0])
+    close(T.grad(T.sum(x.astype("int64") * 1.5), x).eval({x: [1.0, 5.0]}), [0.0, 0.0])
+    close(T.grad(T.sum(x * (x > 2)), x).eval({x: [1.0, 5.0]}), [0.0, 1.0])
+
+
+def test_a_constant_gradient_needs_no_input():
+    x = T.dscalar("x")
+    assert T.function([], T.grad(3 * x, x))() == 3.0
+    with pytest.raises(T.MissingInputError):
+        T.function([], T.grad(x ** 2, x))
+
+
+def test_complex_variables():
+    z = T.zscalar("z")
+    close(T.grad(abs(z) ** 2, z).eval({z: 1 + 2j}), 2 - 4j)
+
+
+def test_gradient_in_a_loop_differentiated_again():
+    x = T.dvector("x")
+    y = T.sin(x) * x
+    rows, _ = T.scan(lambda i, y, x: T.grad(y[i], x), sequences=T.arange(y.shape[0]), non_sequences=[y, x])
+    point = np.array([0.3, 0.7, 1.1])
+    first = np.cos(point) * point + np.sin(point)
+    second = 2 * np.cos(point) - np.sin(point) * point
+    close(T.grad(T.sum(rows ** 2), x).eval({x: point}), 2 * first * second)
+
+
+def test_loops_that_use_intermediates():
+    """The step takes h from outside: gradients at h, at x, and at x with h held constant."""
+    x = T.dvector("x")
+    h = T.exp(x)
+    states, _ = T.scan(lambda s: s * h + x, outputs_info=T.zeros_like(x), n_steps=3)
+    cost = T.sum(states[-1])  # the sum of x (1 + h + h^2)
+    point = np.array([0.3, -0.7])
+    e = np.exp(point)
+    f = T.function([x], [*T.grad(cost, [h, x]), T.grad(cost, x, consider_constant=[h])])
+    by_h, by_x, direct = f(point)
+    close(by_h, point * (1 + 2 * e))
+    close(direct, 1 + e + e**2)
+    close(by_x, direct + by_h * e)
+
+
+def test_forward_mode_through_a_clipped_gradient_is_refused():
+    x = T.dscalar("x")
+    with pytest.raises(errors.NotDifferentiableError, match="forward mode of grad_clip"):
+        T.Rop(T.grad_clip(x, 0, 1) ** 2, x, T.constant(1.0)).eval({x: 2.0})

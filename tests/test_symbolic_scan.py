@@ -233,6 +233,16 @@ def test_what_scan_refuses():
         short.eval({x: [1.0, 2.0]})
 
 
+def test_no_steps():
+    k = T.lscalar("k")
+    doubled, _ = T.scan(lambda s: s * 2, outputs_info=1.0, n_steps=k)
+    ended, _ = T.scan(lambda s: (s * 2, T.until(s > 5)), outputs_info=1.0, n_steps=k)
+    f = T.function([k], [doubled, ended])
+    assert [value.shape for value in f(0)] == [(0,), (0,)]
+    close(f(3)[0], [2.0, 4.0, 8.0])
+    close(f(9)[1], [2.0, 4.0, 8.0, 16.0])
+
+
 def test_empty_sequences():
     x = T.dvector("x")
     found, _ = T.scan(lambda e, s: s + e, sequences=x, outputs_info=0.0)

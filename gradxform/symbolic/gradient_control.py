@@ -28,6 +28,7 @@ def grad_clip(x: Any, lower_bound: float, upper_bound: float) -> Any:
     def clipped(_: Any, cotangent: Any) -> Any:
         return (np.clip(cotangent, lower_bound, upper_bound),)
 
+    same.__name__ = "grad_clip"
     rule = api.custom_vjp(same)
     rule.defvjp(lambda value: (value, None), clipped)
     return defer("grad_clip", rule, (as_variable(x),))
@@ -47,6 +48,7 @@ def grad_scale(x: Any, multiplier: float) -> Any:
     def scaled(primals: Any, tangents: Any) -> Any:
         return primals[0], tangents[0] * multiplier
 
+    same.__name__ = "grad_scale"
     rule = api.custom_jvp(same)
     rule.defjvp(scaled)
     return defer("grad_scale", rule, (as_variable(x),))
