@@ -321,7 +321,7 @@ def test_functions_jitted_outside_do_not_hide_what_a_tape_watches():
     (lambda: tf.cast([1.7], tf.int32), [1]),
     (lambda: tf.add(1.0, [2.0], name="sum"), [3.0]),
     (lambda: tf.sigmoid(0.0), 0.5),
-], ids=str)
+], ids=lambda value: "" if callable(value) else str(value))
 def test_functions_under_tensorflows_names(found, expected):
     result = found()
     assert isinstance(result, tf.Tensor)
