@@ -93,7 +93,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None, *, total_repeat_length: int |
 
 
 STAGED[np.repeat] = repeat
-repeat = face_of(_plain_repeat, repeat)
+repeat = face_of(lambda: _plain_repeat, repeat)
 
 
 @traced(np.resize)

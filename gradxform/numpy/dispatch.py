@@ -36,17 +36,18 @@ def traced(*references: Callable[..., Any]) -> Callable[[Function], Function]:
     def decorate(staged: Function) -> Function:
         for alias in references:
             STAGED[alias] = staged
-        return cast(Function, face_of(references[0], staged))
+        return cast(Function, face_of(lambda: references[0], staged))
 
     return decorate
 
 
-def face_of(reference: Callable[..., Any], staged: Callable[..., Any]) -> direct.Face[Any]:
-    """What users call: ``reference`` itself while nothing is recorded, ``staged`` inside a transform."""
+def face_of(find: Callable[[], Callable[..., Any]], staged: Callable[..., Any]) -> direct.Face[Any]:
+    """What users call: the function that ``find`` gives while nothing is recorded, ``staged`` inside a transform."""
 
     def careful(*args: Any, **kwargs: Any) -> Any:
         if current_builder() is not None:
             return call_staged(staged, args, kwargs)
+        reference = find()
         if jit_disabled():
             return tree.map_leaves(steppable, reference(*args, **kwargs))
         direct.make_direct(face, careful, reference)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
-from gradxform.core import current_builder
-from gradxform.numpy.dispatch import call_staged
+from gradxform.numpy.dispatch import face_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,15 +19,8 @@ def faces_of(module: str, table: dict[str, Callable[..., Any]] | None = None) ->
 
     def traced(staged: Function) -> Function:
         name = staged.__name__
-
-        @functools.wraps(staged)
-        def function(*args: Any, **kwargs: Any) -> Any:
-            if current_builder() is None:
-                return getattr(import_module(module), name)(*args, **kwargs)
-            return call_staged(staged, args, kwargs)
-
         if table is not None:
             table[name] = staged
-        return cast(Function, function)
+        return cast(Function, face_of(lambda: getattr(import_module(module), name), staged))
 
     return traced
