@@ -184,3 +184,52 @@ def test_float32():
 def test_products_of_a_stack_with_one_matrix(function):
     a = regular(4, 3, 3)
     close(written_out(function, a)(a), function(a))
+
+
+def test_a_number_of_matrices_beside_arrays_in_a_loop():
+    """det and slogdet of one matrix are numbers, which take part in arithmetic with arrays that are known as wholes."""
+    a = regular(2, 2)
+
+    def run(x, step):
+        return lax.scan(lambda c, _: (np.tanh(c + 0.1 * step(c)), None), x, None, length=3)[0]
+
+    for step in (np.linalg.det, lambda c: np.linalg.slogdet(c)[1]):
+        expected = a
+        for _ in range(3):
+            expected = np.tanh(expected + 0.1 * step(expected))
+        close(written_out(lambda x, step=step: run(x, step), a)(a), expected)
+
+
+#: What random programs are made of: functions of a stack of matrices and of another one.
+STEPS = [
+    lambda m, c: np.linalg.inv(m @ turned(m) + np.eye(m.shape[-1])),
+    lambda m, c: np.linalg.cholesky(m @ turned(m) + np.eye(m.shape[-1])),
+    lambda m, c: np.linalg.solve(m @ turned(m) + np.eye(m.shape[-1]), c),
+    lambda m, c: np.linalg.solve(m @ turned(m) + np.eye(m.shape[-1]), c[..., :1]) * np.ones(m.shape[-1]),
+    lambda m, c: m * np.linalg.det(0.1 * c + np.eye(m.shape[-1]))[..., None, None],
+    lambda m, c: m + np.linalg.slogdet(m @ turned(m) + np.eye(m.shape[-1]))[1][..., None, None],
+    lambda m, c: turned(m) @ c,
+    lambda m, c: np.where(np.eye(m.shape[-1]) > 0, m, 0.5 * m),
+    lambda m, c: m - m.mean(axis=-1, keepdims=True),
+    lambda m, c: np.concatenate([m[..., 1:, :], m[..., :1, :]], -2),
+    lambda m, c: np.einsum("...ij,...kj->...ik", m, c),
+    lambda m, c: np.tanh(m),
+]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_programs(seed):
+    generator = np.random.default_rng(seed)
+    n, stack = int(generator.integers(1, 6)), STACKS[seed % 2]
+    chosen = generator.integers(0, len(STEPS), 5)
+    a, c, t = generator.standard_normal((3, *stack, n, n))
+
+    def function(m, other):
+        for step in chosen:
+            m = STEPS[step](m, other)
+        return np.sum(np.sin(m))
+
+    value, slope = gx.jit(gx.value_and_grad(function))(a, c)
+    close(value, function(a, c))
+    difference = (function(a + 1e-6 * t, c) - function(a - 1e-6 * t, c)) / 2e-6
+    close(np.sum(slope * t), difference, 1e-6)

@@ -159,7 +159,7 @@ class _Writer:
                 parts = [part((*index, i)) for i in range(tail[len(index)])]
                 return parts[0] if len(parts) == 1 else self.emit("concatenate", *parts, axis=len(lead) + len(index))
 
-            found = part(())
+            found = part(()) if 0 not in tail else self.rewriter.full(0, atom.type)
             assert found.type.dtype == dtype
             self.written[atom] = found
         return self.written[atom]
@@ -493,13 +493,15 @@ def _fits(atom: Atom, shape: Index, axes: int) -> bool:
 
 
 def _elementwise(writer: _Writer, equation: Equation) -> _Found:
-    axes, shape = _axes_of(writer, equation), equation.outputs[0].type.shape
-    if not all(_fits(x, shape, axes) for x in equation.inputs):
+    shape = equation.outputs[0].type.shape
+    # A number beside arrays is the same in all cells.
+    axes = max((writer.known[x][0] for x in equation.inputs if x in writer.known and x.type.shape == shape), default=None)
+    if axes is None or not all(_fits(x, shape, axes) for x in equation.inputs):
         return None
     operands = [{} if not x.type.shape and shape else writer.cells(x, axes) for x in equation.inputs]
     found: Cells = {}
     for index in _indices(shape[len(shape) - axes:]):
-        parts = [cells[index] if cells else x for x, cells in zip(equation.inputs, operands, strict=True)]
+        parts = [cells[index] if cells else writer.whole(x) for x, cells in zip(equation.inputs, operands, strict=True)]
         if equation.operation.name == "select":
             found[index] = writer.select(parts[0], parts[1], parts[2])
         else:
@@ -544,10 +546,11 @@ def _broadcast(writer: _Writer, equation: Equation) -> _Found:
     cells = writer.cells(x, axes)
     found: Cells = {}
     for index in _indices(tail):
-        part = cells[tuple([index[a - first] for a in inner])]
+        # An extent of 1 is repeated.
+        part = cells[tuple([0 if n == 1 else index[a - first] for a, n in zip(inner, x.type.shape[lead:], strict=True)])]
+        if part.type.shape and part.type.shape != shape[:first]:
+            part = writer.emit("broadcast", part, shape=shape[:first], axes=params["axes"][:lead])
         found[index] = part
-    if first != lead:
-        found = {index: writer.rewriter.shaped(part, shape[:first]) for index, part in found.items()}
     return len(tail), found
 
 
