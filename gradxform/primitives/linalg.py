@@ -212,13 +212,6 @@ def _linear_in_second(name: str, transposed: Any) -> Any:
     return rule
 
 
-def _pair_batch(apply: Any) -> Any:
-    def rule(operands: Sequence[Any], batched: Sequence[bool], size: int) -> tuple[Any, bool]:
-        return apply(*in_lanes(operands, batched, size)), True
-
-    return rule
-
-
 def _cotangent_lower(operands: Sequence[Operand], result: ArrayType) -> Native | Expands:
     from gradxform.backend.cholesky_text import cotangent_workspace
 
@@ -366,8 +359,8 @@ def solve_triangle(a: Any, b: Any, lower: bool = True, mode: str = "N") -> Any:
     return triangular_solve(a, b, lower, mode, checked=False)
 
 
-def square_batch(apply: Any) -> Any:
-    """The batching rule of what takes stacks of matrices."""
+def stack_batch(apply: Any) -> Any:
+    """The batching rule of what takes stacks of matrices and has one result."""
     def rule(operands: Sequence[Any], batched: Sequence[bool], size: int, **params: Any) -> tuple[Any, bool]:
         return apply(*in_lanes(operands, batched, size), **params), True
 
@@ -380,7 +373,7 @@ cholesky_p = Primitive(
     evaluate=_cholesky_evaluate,
     jvp=_cholesky_jvp,
     transpose=not_linear("cholesky"),
-    batch=square_batch(cholesky),
+    batch=stack_batch(cholesky),
     lower=_cholesky_lower,
 )
 cholesky_tangent_p = Primitive(
@@ -389,7 +382,7 @@ cholesky_tangent_p = Primitive(
     evaluate=_tangent_evaluate,
     jvp=_tangent_jvp,
     transpose=_linear_in_second("cholesky_tangent", cholesky_cotangent),
-    batch=_pair_batch(cholesky_tangent),
+    batch=stack_batch(cholesky_tangent),
     lower=lambda operands, result: Expands(_tangent),
 )
 cholesky_cotangent_p = Primitive(
@@ -398,7 +391,7 @@ cholesky_cotangent_p = Primitive(
     evaluate=_cotangent_evaluate,
     jvp=_cotangent_jvp,
     transpose=_linear_in_second("cholesky_cotangent", cholesky_tangent),
-    batch=_pair_batch(cholesky_cotangent),
+    batch=stack_batch(cholesky_cotangent),
     lower=_cotangent_lower,
 )
 triangular_solve_p = Primitive(

@@ -19,7 +19,7 @@ from gradxform.ir import ArrayType
 from gradxform.loopir.lowering import Native, Operand
 from gradxform.loopir.routine import Routine
 from gradxform.primitives.arithmetic import neg, sub
-from gradxform.primitives.linalg import failures, square_batch
+from gradxform.primitives.linalg import failures, stack_batch
 from gradxform.primitives.linalg_spectral import NOT_CONVERGED, NOT_FINITE
 from gradxform.primitives.matrices import check_matrix, check_stack, evaluate_stack, in_lanes, matmul, matrix_transpose
 from gradxform.primitives.rules import not_linear
@@ -132,7 +132,7 @@ square_root_p = Primitive(
     evaluate=lambda a: evaluate_stack(_root_one, [a], [2], [type_of(a)], True, vectorised=False)[0],
     jvp=_root_jvp,
     transpose=not_linear("square_root"),
-    batch=square_batch(square_root),
+    batch=stack_batch(square_root),
     lower=_root_lower,
 )
 

@@ -33,7 +33,7 @@ from gradxform.primitives.linalg import (
     is_threaded,
     solve_triangle,
     solving_work,
-    square_batch,
+    stack_batch,
     transposed_solve,
 )
 from gradxform.primitives.logic import bitwise_and, convert, equal, not_equal
@@ -486,13 +486,6 @@ def _adjugate_jvp(primals: Sequence[Any], tangents: Sequence[Any], output: Any) 
     return sub(mul(broadcast(growth, shape_of(a), tuple(range(rank - 2))), output), matmul(matmul(output, t), inverted))
 
 
-def _stack_of_all(apply: Callable[..., Any]) -> Callable[..., tuple[Any, bool]]:
-    def rule(operands: Sequence[Any], batched: Sequence[bool], size: int) -> tuple[Any, bool]:
-        return apply(*in_lanes(operands, batched, size)), True
-
-    return rule
-
-
 def _lu_batch(operands: Sequence[Any], batched: Sequence[bool], size: int) -> tuple[list[Any], list[bool]]:
     return lu(*operands), [True] * 3
 
@@ -531,7 +524,7 @@ inverse_p = Primitive(
     evaluate=_inverse_evaluate,
     jvp=_inverse_jvp,
     transpose=not_linear("inverse"),
-    batch=square_batch(inverse),
+    batch=stack_batch(inverse),
     lower=_inverse_lower,
 )
 determinant_p = Primitive(
@@ -540,7 +533,7 @@ determinant_p = Primitive(
     evaluate=_determinant_evaluate,
     jvp=_determinant_jvp,
     transpose=not_linear("determinant"),
-    batch=_stack_of_all(determinant),
+    batch=stack_batch(determinant),
     lower=lambda operands, result: Expands(_determinant_build),
 )
 determinant_sign_p = Primitive(
@@ -549,7 +542,7 @@ determinant_sign_p = Primitive(
     evaluate=_sign_evaluate,
     jvp=_sign_jvp,
     transpose=not_linear("determinant_sign"),
-    batch=_stack_of_all(determinant_sign),
+    batch=stack_batch(determinant_sign),
     lower=lambda operands, result: Expands(_sign_build),
 )
 log_determinant_p = Primitive(
@@ -558,7 +551,7 @@ log_determinant_p = Primitive(
     evaluate=_log_evaluate,
     jvp=_log_determinant_jvp,
     transpose=not_linear("log_determinant"),
-    batch=_stack_of_all(log_determinant),
+    batch=stack_batch(log_determinant),
     lower=lambda operands, result: Expands(_log_build),
 )
 adjugate_p = Primitive(
@@ -567,7 +560,7 @@ adjugate_p = Primitive(
     evaluate=lambda a: evaluate_stack(_adjugate_one, [a], [2], [type_of(a)], True, vectorised=False)[0],
     jvp=_adjugate_jvp,
     transpose=not_linear("adjugate"),
-    batch=square_batch(adjugate),
+    batch=stack_batch(adjugate),
     lower=lambda operands, result: Expands(_adjugate_build),
 )
 

@@ -158,61 +158,46 @@ def _outside(a: float, b: float, x: float) -> float:
     return 1.0 if x == 0.0 or x == 1.0 else 0.0
 
 
-def betainc_a(a: float, b: float, x: float) -> float:
-    """The derivative of betainc(a, b, x) in a; 0 at x = 0 and x = 1."""
+def _slopes(a: float, b: float, x: float, order: float) -> tuple[float, float, float, float, float]:
+    """The derivatives of betainc(a, b, x) in a, b, aa, ab and bb up to ``order``; 0 at x = 0 and x = 1."""
     outside = _outside(a, b, x)
     if outside > 0.0:
-        return 0.0 if outside == 1.0 else NOT_A_NUMBER
+        value = 0.0 if outside == 1.0 else NOT_A_NUMBER
+        return value, value, value, value, value
     if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 1.0)
-        return betainc(a, b, x) * f_a
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 1.0)
-    return -betaincc(a, b, x) * f_a
+        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, order)
+        scale = betainc(a, b, x)
+    else:
+        f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, order)
+        scale = -betaincc(a, b, x)
+    return scale * f_a, scale * f_b, scale * f_aa, scale * f_ab, scale * f_bb
+
+
+def betainc_a(a: float, b: float, x: float) -> float:
+    """The derivative of betainc(a, b, x) in a; 0 at x = 0 and x = 1."""
+    f_a, f_b, f_aa, f_ab, f_bb = _slopes(a, b, x, 1.0)
+    return f_a
 
 
 def betainc_b(a: float, b: float, x: float) -> float:
     """The derivative of betainc(a, b, x) in b; 0 at x = 0 and x = 1."""
-    outside = _outside(a, b, x)
-    if outside > 0.0:
-        return 0.0 if outside == 1.0 else NOT_A_NUMBER
-    if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 1.0)
-        return betainc(a, b, x) * f_b
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 1.0)
-    return -betaincc(a, b, x) * f_b
+    f_a, f_b, f_aa, f_ab, f_bb = _slopes(a, b, x, 1.0)
+    return f_b
 
 
 def betainc_aa(a: float, b: float, x: float) -> float:
     """The second derivative of betainc(a, b, x) in a; 0 at x = 0 and x = 1."""
-    outside = _outside(a, b, x)
-    if outside > 0.0:
-        return 0.0 if outside == 1.0 else NOT_A_NUMBER
-    if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 2.0)
-        return betainc(a, b, x) * f_aa
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 2.0)
-    return -betaincc(a, b, x) * f_aa
+    f_a, f_b, f_aa, f_ab, f_bb = _slopes(a, b, x, 2.0)
+    return f_aa
 
 
 def betainc_ab(a: float, b: float, x: float) -> float:
     """The derivative of betainc(a, b, x) in a and b; 0 at x = 0 and x = 1."""
-    outside = _outside(a, b, x)
-    if outside > 0.0:
-        return 0.0 if outside == 1.0 else NOT_A_NUMBER
-    if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 2.0)
-        return betainc(a, b, x) * f_ab
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 2.0)
-    return -betaincc(a, b, x) * f_ab
+    f_a, f_b, f_aa, f_ab, f_bb = _slopes(a, b, x, 2.0)
+    return f_ab
 
 
 def betainc_bb(a: float, b: float, x: float) -> float:
     """The second derivative of betainc(a, b, x) in b; 0 at x = 0 and x = 1."""
-    outside = _outside(a, b, x)
-    if outside > 0.0:
-        return 0.0 if outside == 1.0 else NOT_A_NUMBER
-    if x * (a + b + 2.0) <= a + 1.0:
-        f_a, f_b, f_aa, f_ab, f_bb = _logarithm(a, b, x, 1.0 - x, 2.0)
-        return betainc(a, b, x) * f_bb
-    f_b, f_a, f_bb, f_ab, f_aa = _logarithm(b, a, 1.0 - x, x, 2.0)
-    return -betaincc(a, b, x) * f_bb
+    f_a, f_b, f_aa, f_ab, f_bb = _slopes(a, b, x, 2.0)
+    return f_bb
