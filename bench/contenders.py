@@ -132,6 +132,29 @@ def value_and_gradient(gradient: Callable[[Any, Any], Any], objective: Callable[
     return call
 
 
+def with_torch_tape(torch: Any, function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Give a scalar function and its gradient in the first ``count`` operands, by torch's tape."""
+
+    def both(*given: Any) -> Any:
+        leaves = [operand.detach().requires_grad_() for operand in given[:count]]
+        value = function(*leaves, *given[count:])
+        gradients = torch.autograd.grad(value, leaves)
+        return value.detach(), gradients if count > 1 else gradients[0]
+
+    return both
+
+
+def with_torch_transform(torch: Any, function: Callable[..., Any], differentiated: Any) -> Callable[..., Any]:
+    """Give the same by torch's function transforms, which its compiler sees through."""
+    swapped = torch.func.grad_and_value(function, differentiated)
+
+    def both(*given: Any) -> Any:
+        gradient, value = swapped(*given)
+        return value, gradient
+
+    return both
+
+
 def sized(way: Callable[[Build, Operands], Prepare], build: Build, operands: Operands) -> Prepare:
     """Give the builder the size as well, before the modules: for programs whose length depends on it."""
     return lambda size: way(functools.partial(build, size), operands)(size)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contenders import contenders, promises
+from bench.contenders import contenders, promises, with_torch_tape, with_torch_transform
 from bench.workload import Workload
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -58,27 +58,12 @@ def with_both(kind: str, library: Any, numpy: Any) -> Callable[..., Any]:
 
 def with_torch(kind: str, torch: Any) -> Callable[..., Any]:
     """Ask torch's tape."""
-    function = objective(kind, torch.fft)
-    count = 2 if kind == "convolution" else 1
-
-    def both(*given: Any) -> Any:
-        leaves = [operand.detach().requires_grad_() for operand in given[:count]]
-        value = function(*leaves, *given[count:])
-        gradients = torch.autograd.grad(value, leaves)
-        return value.detach(), gradients if count > 1 else gradients[0]
-
-    return both
+    return with_torch_tape(torch, objective(kind, torch.fft), 2 if kind == "convolution" else 1)
 
 
 def with_torch_transforms(kind: str, torch: Any) -> Callable[..., Any]:
-    """Ask torch's function transforms, which its compiler sees through."""
-    swapped = torch.func.grad_and_value(objective(kind, torch.fft), differentiated(kind))
-
-    def both(*given: Any) -> Any:
-        gradient, value = swapped(*given)
-        return value, gradient
-
-    return both
+    """Ask torch's function transforms."""
+    return with_torch_transform(torch, objective(kind, torch.fft), differentiated(kind))
 
 
 def by_hand(kind: str, signal: np.ndarray, *given: np.ndarray) -> Any:

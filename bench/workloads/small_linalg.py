@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contenders import contenders, promises
+from bench.contenders import contenders, promises, with_torch_tape, with_torch_transform
 from bench.workload import Workload
 
 SIZES = (100, 10_000, 100_000)
@@ -68,28 +68,12 @@ def with_jax(kind: str, library: Any, numpy: Any) -> Callable[..., Any]:
 
 def with_torch(kind: str, torch: Any) -> Callable[..., Any]:
     """Ask torch's tape."""
-    function = objective(kind, torch, torch.linalg.cholesky, lambda a: a.mT)
-    count = 2 if kind == "solve" else 1
-
-    def both(*given: Any) -> Any:
-        leaves = [operand.detach().requires_grad_() for operand in given[:count]]
-        value = function(*leaves, *given[count:])
-        gradients = torch.autograd.grad(value, leaves)
-        return value.detach(), gradients if count > 1 else gradients[0]
-
-    return both
+    return with_torch_tape(torch, objective(kind, torch, torch.linalg.cholesky, lambda a: a.mT), 2 if kind == "solve" else 1)
 
 
 def with_torch_transforms(kind: str, torch: Any) -> Callable[..., Any]:
-    """Ask torch's function transforms, which its compiler sees through."""
-    function = objective(kind, torch, torch.linalg.cholesky, lambda a: a.mT)
-    swapped = torch.func.grad_and_value(function, differentiated(kind))
-
-    def both(*given: Any) -> Any:
-        gradient, value = swapped(*given)
-        return value, gradient
-
-    return both
+    """Ask torch's function transforms."""
+    return with_torch_transform(torch, objective(kind, torch, torch.linalg.cholesky, lambda a: a.mT), differentiated(kind))
 
 
 def by_hand(kind: str, a: np.ndarray, *given: np.ndarray) -> Any:
