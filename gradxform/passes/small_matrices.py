@@ -1,4 +1,4 @@
-"""Linear algebra of small matrices, element by element.
+"""Linear algebra of small real matrices, element by element.
 
     { c = cholesky a } with a: f64[100000,2,2]
       ->  l = sqrt(a00) ; m = a10 / l ; n = sqrt(a11 - m * m), each of them f64[100000], and c made of them
