@@ -12,14 +12,18 @@ from gradxform.backend.compile import Loaded, Tier
 
 
 class Library:
-    """The modules of one family; ``text(name)`` is the text of ``gx.FAMILY.NAME``, ``imports(name)`` what that calls."""
+    """The modules of one family; ``text(name)`` is the text of ``gx.FAMILY.NAME``, ``imports(name)`` what that calls.
 
-    __slots__ = ("_family", "_imports", "_loading", "_modules", "_text", "_tier")
+    A module may also hold ``gx.COMPANION.NAME``.
+    """
+
+    __slots__ = ("_companions", "_family", "_imports", "_loading", "_modules", "_text", "_tier")
 
     def __init__(
-        self, family: str, tier: Tier, text: Callable[[str], str], imports: Callable[[str], Mapping[str, int]]
+        self, family: str, tier: Tier, text: Callable[[str], str], imports: Callable[[str], Mapping[str, int]],
+        companions: tuple[str, ...] = (),
     ) -> None:
-        self._family, self._tier, self._text, self._imports = family, tier, text, imports
+        self._family, self._tier, self._text, self._imports, self._companions = family, tier, text, imports, companions
         self._modules: dict[str, Loaded] = {}
         # Two threads must not load one module twice: the code of the one that is forgotten would be freed.
         self._loading = threading.RLock()
@@ -28,10 +32,9 @@ class Library:
     def _start_afresh(self) -> None:
         self._loading = threading.RLock()
 
-    def address(self, name: str) -> int:
-        """The address of ``gx.FAMILY.NAME``; it stays valid as long as the process lives."""
+    def address(self, name: str, companion: str = "") -> int:
+        """The address of ``gx.FAMILY.NAME``, or of ``gx.COMPANION.NAME``; it stays valid as long as the process lives."""
         with self._loading:
-            symbol = f"gx.{self._family}.{name}"
             if name not in self._modules:
                 imports, text = self._imports(name), self._text(name)
                 key = disk_cache.key_of([self._family, compiler.codegen_identity(), text])
@@ -39,5 +42,6 @@ class Library:
                 if entry is None:
                     entry = disk_cache.Entry(compiler.compile_text(text, self._tier), {})
                     disk_cache.put(key, entry)
-                self._modules[name] = compiler.load(entry.object_code, imports, (symbol,))
-            return self._modules[name].address(symbol)
+                self._modules[name] = compiler.load(
+                    entry.object_code, imports, [f"gx.{family}.{name}" for family in (self._family, *self._companions)])
+            return self._modules[name].address(f"gx.{companion or self._family}.{name}")

@@ -7,18 +7,15 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from gradxform.backend import compile as compiler
-from gradxform.backend import disk_cache
-from gradxform.backend.compile import Loaded, Tier
+from gradxform.backend.compile import Tier
+from gradxform.backend.library import Library
 from gradxform.errors import CompileError
 from gradxform.ir.special_names import OWN_FUNCTIONS
 from gradxform.loopir.scalar import PROGRAMS
@@ -85,6 +82,7 @@ done:
 }"""
 
 
+@cache
 def _module(name: str) -> tuple[str, list[str]]:
     """The text of the module of a program, and what it imports."""
     from gradxform.backend.scalar_programs import Programs  # reads Python's source, and is not needed before
@@ -103,33 +101,13 @@ def _module(name: str) -> tuple[str, list[str]]:
     return f"{programs.text()}\n{exports}\n", imports
 
 
-_loaded: dict[str, Loaded] = {}
-# Two threads must not load one module twice: the code of the one that is forgotten would be freed.
-_loading = threading.RLock()
-
-
-def _start_afresh_in_child() -> None:
-    global _loading
-    _loading = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_start_afresh_in_child)
-
-
-def _program(name: str) -> Loaded:
+def _imports(name: str) -> dict[str, int]:
     from gradxform.backend.symbols import symbol_address
 
-    with _loading:
-        if name not in _loaded:
-            text, imports = _module(name)
-            key = disk_cache.key_of(["special", compiler.codegen_identity(), text])
-            entry = disk_cache.get(key)
-            if entry is None:
-                entry = disk_cache.Entry(compiler.compile_text(text, Tier.SHORT_LOOPS), {})
-                disk_cache.put(key, entry)
-            addresses = {symbol: symbol_address(symbol) for symbol in imports}
-            _loaded[name] = compiler.load(entry.object_code, addresses, (f"gx.special.{name}", f"gx.loop.{name}"))
-        return _loaded[name]
+    return {symbol: symbol_address(symbol) for symbol in _module(name)[1]}
+
+
+_library = Library("special", Tier.SHORT_LOOPS, lambda name: _module(name)[0], _imports, ("loop",))
 
 
 def address(name: str) -> int:
@@ -138,13 +116,13 @@ def address(name: str) -> int:
     Raises:
         CompileError: the installed SciPy does not publish the function.
     """
-    return _program(name).address(f"gx.special.{name}") if name in OWN_FUNCTIONS else _scipy_address(name)
+    return _library.address(name) if name in OWN_FUNCTIONS else _scipy_address(name)
 
 
 @cache
 def _loop(name: str) -> Callable[..., None]:
     types = [ctypes.c_void_p] * (OWN_FUNCTIONS[name] + 1) + [ctypes.c_int64]
-    return ctypes.CFUNCTYPE(None, *types)(_program(name).address(f"gx.loop.{name}"))
+    return ctypes.CFUNCTYPE(None, *types)(_library.address(name, "loop"))
 
 
 def evaluate(name: str, *arguments: Any) -> Any:
