@@ -1,4 +1,4 @@
-"""The command line: ``python -m gradxform cache [info | path | clear]``."""
+"""The command line: ``python -m gradxform cache [info | path | clear]`` and ``python -m gradxform explain``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from gradxform import cache
+from gradxform.window.command import add_explain
 
 
 def _size(count: int) -> str:
@@ -55,9 +56,11 @@ def _add_cache(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; ``arguments`` are those of the process unless given. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m gradxform", description="Look after what gradxform keeps.")
+    parser = argparse.ArgumentParser(
+        prog="python -m gradxform", description="Look at what gradxform makes, and after what it keeps.")
     commands = parser.add_subparsers(title="commands", metavar="command", required=True)
     _add_cache(commands)
+    add_explain(commands)
     options = parser.parse_args(arguments)
     status = options.run(options)
     assert isinstance(status, int)

@@ -240,7 +240,7 @@ def test_programs_in_parameters_are_optimised():
     program = trace(lambda x: call(inner, [x], "inner")[0], 1.0)
     from gradxform.passes import pipeline
 
-    after = check(pipeline._with_inner(program, ROSTER, {}, True))
+    after = check(pipeline._Run(ROSTER, None).with_inner(program))
     assert names(dict(after.equations[0].params)["program"]) == ["mul"]
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradxform.api.collection import paused_collection
+from gradxform.api.compilations import note_loop
 from gradxform.api.disabling import jit_disabled
 from gradxform.api.layout import flat_output, leaf_node, native
 from gradxform.api.lowered import optimised
@@ -26,13 +27,14 @@ from gradxform.config import config
 from gradxform.core import Primitive, Tracer, current_builder, run, type_of
 from gradxform.core.tracing import evaluate, outside
 from gradxform.ir import ArrayType, Callback, Equation, Program, Source, Var, callbacks, programs_in
+from gradxform.ir.callback import wrapped
 from gradxform.primitives.scan import scan_p
 from gradxform.primitives.while_loop import while_p
 
 #: Compiled programs kept in memory; the least recently used goes first.
 CAPACITY = 256
 
-_entries: OrderedDict[tuple[str, tuple[Callback, ...]], NativeEntry] = OrderedDict()
+_entries: OrderedDict[tuple[str, tuple[Callback, ...]], Callable[..., Any]] = OrderedDict()
 _lock = threading.RLock()
 
 memory_cache.register(lambda: len(_entries), _entries.clear)
@@ -42,13 +44,21 @@ def execute(program: Program, arguments: Sequence[Any]) -> list[Any]:
     """The outputs of ``program``: recorded if a builder is open, else evaluated with NumPy or by native code."""
     if current_builder() is not None or any(isinstance(x, Tracer) for x in arguments):
         return run(program, arguments)
-    if jit_disabled() or not contains_loop(program):
+    if jit_disabled():
+        return run_in_steps(program, arguments)
+    # What a loop of unknown length records has no extent that an entry point could allocate.
+    if not contains_loop(program) or any(t.is_tape for t in program.output_types):
         return run(program, arguments)
     values = [_input(array_type, x) for array_type, x in zip(program.input_types, arguments, strict=True)]
     results = list(_entry(program, values)(*values))
     if config.debug_nans:
-        find_nan(program.name or "a function", results, lambda: run(program, arguments))
+        find_nan(program.name or "a function", results, lambda: run_in_steps(program, arguments))
     return results
+
+
+def run_in_steps(program: Program, arguments: Sequence[Any]) -> list[Any]:
+    """The outputs of ``program``, its loops evaluated equation by equation too."""
+    return wrapped(run, callbacks(program))(program, arguments)  # type: ignore[no-any-return]
 
 
 def evaluate_natively(
@@ -84,7 +94,7 @@ def _input(array_type: ArrayType, value: Any) -> Any:
     return native(array) if array_type.shape else array[()]
 
 
-def _entry(program: Program, values: Sequence[Any]) -> NativeEntry:
+def _entry(program: Program, values: Sequence[Any]) -> Callable[..., Any]:
     key = str(program), callbacks(program)
     with _lock:
         found = _entries.get(key)
@@ -94,7 +104,8 @@ def _entry(program: Program, values: Sequence[Any]) -> NativeEntry:
         with paused_collection():
             spec = EntrySpec(tuple(map(leaf_node, values)), (), flat_output(program.output_types), 0)
             made = compile_program(program, optimised, spec, {}, ())
-        found = _entries[key] = NativeEntry(made.address, made.cell_address, made.alive)
+        found = _entries[key] = wrapped(NativeEntry(made.address, made.cell_address, made.alive), made.callbacks)
+        note_loop(program.name or "a loop", spec.positional, key[0], made)
         if len(_entries) > CAPACITY:
             _entries.popitem(last=False)
         return found

@@ -11,16 +11,19 @@ import functools
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
-from typing import Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradxform import tree
 from gradxform.api.arguments import decorator
 from gradxform.api.collection import paused_collection
+from gradxform.api.compilations import Signature, note_specialisation, static_values
 from gradxform.api.disabling import jit_disabled
+from gradxform.api.execution import run_in_steps
 from gradxform.api.inspection import stand_in
 from gradxform.api.layout import (
     Leaves,
@@ -34,6 +37,7 @@ from gradxform.api.layout import (
     static_node,
 )
 from gradxform.api.lowered import Lowered, optimised
+from gradxform.api.metered_calls import current_collector
 from gradxform.api.nans import find_nan
 from gradxform.api.pickling import found_by_name
 from gradxform.api.stepping import stepping_arguments
@@ -43,11 +47,15 @@ from gradxform.backend.callable import NativeCallable, NativeEntry
 from gradxform.backend.executable import compile_program
 from gradxform.backend.signature import EntrySpec, Node, static_identity
 from gradxform.config import config
-from gradxform.core import Tracer, current_builder, run
+from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line
 from gradxform.data_class import data_class
 from gradxform.errors import ArgumentError, ArgumentTypeError
+from gradxform.ir.callback import wrapped
 from gradxform.primitives.call import call
+
+if TYPE_CHECKING:
+    from gradxform.api.metering import Metered, MeteredCode
 
 #: Specialisations in the native chain; further ones are found in a dictionary, some microseconds slower.
 CHAIN_LENGTH = 8
@@ -76,7 +84,7 @@ class _Request:
 class _Specialisation:
     """``treedef`` rebuilds the result where native code returns flat leaves; None where it returns the result itself."""
 
-    entry: NativeEntry
+    entry: Callable[..., Any]
     treedef: Any
 
 
@@ -93,6 +101,7 @@ class Jitted(NativeCallable):
         self._static_positions = static_positions
         self._static_names = static_names
         self._specialisations: dict[Any, _Specialisation] = {}
+        self._metered: dict[Any, MeteredCode] = {}
         self._traces: dict[Any, Traced] = {}
         self._lock = threading.RLock()
         _all_jitted.add(self)
@@ -116,18 +125,22 @@ class Jitted(NativeCallable):
             return self._step(args, kwargs)
         if current_builder() is not None:
             return self._stage(args, kwargs)
+        collector = current_collector()
+        again = self if collector is None else self.call_slow
         leaves, treedef = tree.flatten((args, kwargs))
         if any(isinstance(x, Tracer) for x in leaves):  # what they hold, if they hold anything where nothing is traced
             args, kwargs = tree.unflatten(treedef, [x.held() if isinstance(x, Tracer) else x for x in leaves])
-            return self(*args, **kwargs)
+            return again(*args, **kwargs)
         if any(type(x) is np.ndarray and not is_native(x) for x in args):
             # A column of a table, say: copied, it may well suit native code that is there.
-            return self(*[native(x) if type(x) is np.ndarray else x for x in args], **kwargs)
+            return again(*[native(x) if type(x) is np.ndarray else x for x in args], **kwargs)
         request = self._request(args, kwargs)
-        found = self._specialisations.get(request.key)
-        if found is None:
-            with self._lock, paused_collection():
-                found = self._specialisations.get(request.key) or self._specialise(request, args, kwargs)
+        if collector is None:
+            found = self._found(request, args, kwargs)
+        else:
+            code = self._metered_code(request, args, kwargs)
+            ordinary = functools.partial(self._found, request, args, kwargs)
+            found = _Specialisation(collector(code, lambda: ordinary().entry), code.treedef)
         if request.treedef is not None:
             result = found.entry(*map(native, request.values))
         else:
@@ -143,11 +156,22 @@ class Jitted(NativeCallable):
         A `ShapeDType` may stand for an array. Returns an object with ``program`` (as traced), ``optimized``, ``loops``,
         ``llvm``, ``assembly`` and ``cost``.
         """
-        args = tuple([x if self._is_static(i) else tree.map_leaves(stand_in, x) for i, x in enumerate(args)])
-        kwargs = {name: x if self._is_static(name) else tree.map_leaves(stand_in, x) for name, x in kwargs.items()}
+        args = tuple([x if self.is_static(i) else tree.map_leaves(stand_in, x) for i, x in enumerate(args)])
+        kwargs = {name: x if self.is_static(name) else tree.map_leaves(stand_in, x) for name, x in kwargs.items()}
         request = self._request(args, kwargs)
         traced = self._trace(args, kwargs)
         return Lowered(traced.program, self._spec(request, traced)[0])
+
+    def metered(self, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Metered:
+        """A build with clocks and counters for these arguments, kept in memory until `clear_cache`.
+
+        Its method ``call()`` calls it, ``measure()`` tells where the time goes; see `gradxform.profile` and
+        `gradxform.explain`, which show that.
+        """
+        from gradxform.api.metering import Metered
+
+        named = dict(kwargs or {})
+        return Metered(self, self._metered_code(self._request(args, named), args, named), args, named)
 
     @property
     def specialization_count(self) -> int:
@@ -159,30 +183,32 @@ class Jitted(NativeCallable):
         with self._lock:
             self.unlink_all()
             self._specialisations.clear()
+            self._metered.clear()
             self._traces.clear()
 
     # ---------------------------------------------------------------------------------------------- signatures
 
-    def _is_static(self, place: int | str) -> bool:
+    def is_static(self, place: int | str) -> bool:
+        """Whether the argument at this position, or of this name, is a Python value and no array."""
         return place in self._static_names if isinstance(place, str) else place in self._static_positions
 
     def _dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with None in place of the static ones: what is flattened."""
-        return (tuple([None if self._is_static(i) else x for i, x in enumerate(args)]),
-                {name: None if self._is_static(name) else kwargs[name] for name in sorted(kwargs)})
+        return (tuple([None if self.is_static(i) else x for i, x in enumerate(args)]),
+                {name: None if self.is_static(name) else kwargs[name] for name in sorted(kwargs)})
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Request:
         purpose = f"jit of {name_of(self._fun)}: an argument"
         places: list[tuple[int | str, Any]] = [*enumerate(args), *((name, kwargs[name]) for name in sorted(kwargs))]
         statics: dict[int, Any] = {}
         for place, value in places:
-            if self._is_static(place):
+            if self.is_static(place):
                 self._check_hashable(place, value)
                 statics[len(statics)] = value
         leaves = Leaves(purpose, [])
         numbers = iter(statics)
         try:
-            nodes = [static_node(next(numbers)) if self._is_static(place) else describe(value, leaves)
+            nodes = [static_node(next(numbers)) if self.is_static(place) else describe(value, leaves)
                      for place, value in places]
             keywords = tuple(zip(sorted(kwargs), nodes[len(args):], strict=True))
             return _Request(tuple(nodes[:len(args)]), keywords, leaves.values, statics, None)
@@ -208,8 +234,8 @@ class Jitted(NativeCallable):
 
         def rebuild(leaves: Sequence[Any]) -> Any:
             given, named = tree.unflatten(treedef, leaves)
-            return (tuple([args[i] if self._is_static(i) else x for i, x in enumerate(given)]),
-                    {name: kwargs[name] if self._is_static(name) else x for name, x in named.items()})
+            return (tuple([args[i] if self.is_static(i) else x for i, x in enumerate(given)]),
+                    {name: kwargs[name] if self.is_static(name) else x for name, x in named.items()})
 
         return trace(self._fun, values, types_of(values), rebuild, "jit", known=False)
 
@@ -226,35 +252,65 @@ class Jitted(NativeCallable):
 
     def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function itself, as `disable_jit` wants it."""
-        given = tuple([x if self._is_static(i) else stepping_arguments(x) for i, x in enumerate(args)])
-        named = {name: x if self._is_static(name) else stepping_arguments(x) for name, x in kwargs.items()}
+        given = tuple([x if self.is_static(i) else stepping_arguments(x) for i, x in enumerate(args)])
+        named = {name: x if self.is_static(name) else stepping_arguments(x) for name, x in kwargs.items()}
         return self._fun(*given, **named)
 
     def _run_in_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The results as NumPy computes them, equation by equation."""
         traced = self._trace(args, kwargs)
         values = as_values(tree.leaves(self._dynamic(args, kwargs)), f"jit of {name_of(self._fun)}: an argument")
-        return run(traced.program, [*values, *traced.captures])
+        return run_in_steps(traced.program, [*values, *traced.captures])
+
+    def _found(self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Specialisation:
+        """The specialisation for a request, made if it is not there."""
+        found = self._specialisations.get(request.key)
+        if found is None:
+            with self._lock, paused_collection():
+                found = self._specialisations.get(request.key) or self._specialise(request, args, kwargs)
+        return found
+
+    def _metered_code(self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> MeteredCode:
+        """The same with clocks and counters."""
+        from gradxform.api.metering import MeteredCode
+
+        with self._lock, paused_collection():
+            found = self._metered.get(request.key)
+            if found is None:
+                traced = self._trace(args, kwargs)
+                spec, structured = self._spec(request, traced)
+                captures = [np.array(value, order="C") for value in traced.captures]
+                found = self._metered[request.key] = MeteredCode(
+                    name_of(self._fun), Lowered(traced.program, spec), spec, request.statics, captures,
+                    None if structured else traced.treedef)
+        return found
 
     def _specialise(self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Specialisation:
+        started = perf_counter()
         traced = self._trace(args, kwargs)
+        tracing = perf_counter() - started
         spec, structured = self._spec(request, traced)
         # A captured array may change later: the program keeps the values of the time of tracing.
         captures = [np.array(value, order="C") for value in traced.captures]
         made = compile_program(traced.program, optimised, spec, request.statics, captures)
         entry = NativeEntry(made.address, made.cell_address, made.alive)
-        found = _Specialisation(entry, None if structured else traced.treedef)
+        found = _Specialisation(wrapped(entry, made.callbacks), None if structured else traced.treedef)
         self._specialisations[request.key] = found
-        if structured and request.treedef is None and super().specialization_count < CHAIN_LENGTH:
+        direct = structured and request.treedef is None and found.entry is entry
+        if direct and super().specialization_count < CHAIN_LENGTH:
             self.link(made.address, made.cell_address, made.alive)
+        places = [place for place in (*range(len(args)), *sorted(kwargs)) if self.is_static(place)]
+        signature = Signature(request.positional, request.keywords, request.treedef, tuple(places),
+                              static_values(request.statics.values()))
+        note_specialisation(self, self._fun, name_of(self._fun), signature, made, tracing, len(self._specialisations) - 1)
         return found
 
     def _stage(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Record the function as one equation of the program being traced."""
         flat, treedef = tree.flatten(self._dynamic(args, kwargs))
         values = as_values(flat, f"jit of {name_of(self._fun)}: an argument")
-        statics = [x for i, x in enumerate(args) if self._is_static(i)]
-        statics += [kwargs[name] for name in sorted(kwargs) if self._is_static(name)]
+        statics = [x for i, x in enumerate(args) if self.is_static(i)]
+        statics += [kwargs[name] for name in sorted(kwargs) if self.is_static(name)]
         key = (treedef, tuple(types_of(values)), tuple(map(static_identity, statics)))
         traced = self._traces.get(key)
         if traced is None:

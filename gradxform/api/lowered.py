@@ -6,11 +6,13 @@ from functools import cached_property
 
 from gradxform.backend.compile import assembly
 from gradxform.backend.generation import kernel_of, module_text, tier_of
+from gradxform.backend.journal import Journal
 from gradxform.backend.signature import EntrySpec
 from gradxform.data_class import data_class
 from gradxform.ir import Program
+from gradxform.ir.highlighting import notebook_html
 from gradxform.loopir.loops import Kernel
-from gradxform.passes import optimise
+from gradxform.passes import PassRecord, optimise
 from gradxform.primitives import ROSTER
 
 
@@ -37,14 +39,34 @@ class Lowered:
         self._spec = spec
 
     @cached_property
+    def _optimised(self) -> tuple[Program, tuple[PassRecord, ...]]:
+        records: list[PassRecord] = []
+        return optimise(self.program, ROSTER, records.append), tuple(records)
+
+    @property
     def optimized(self) -> Program:
         """The program after all passes."""
-        return optimised(self.program)
+        return self._optimised[0]
+
+    @property
+    def passes(self) -> tuple[PassRecord, ...]:
+        """What the passes have changed, one application of one pass after the other."""
+        return self._optimised[1]
 
     @cached_property
+    def _scheduled(self) -> tuple[Kernel, Journal]:
+        journal = Journal()
+        return kernel_of(self.optimized, journal), journal
+
+    @property
     def loops(self) -> Kernel:
         """The kernel: which loops compute what, and where values are stored."""
-        return kernel_of(self.optimized)
+        return self._scheduled[0]
+
+    @property
+    def journal(self) -> Journal:
+        """What was decided about each value of the optimised program: how it is computed, where it lies, and why."""
+        return self._scheduled[1]
 
     @cached_property
     def llvm(self) -> str:
@@ -65,3 +87,7 @@ class Lowered:
 
     def __repr__(self) -> str:
         return f"Lowered({self.program})"
+
+    def _repr_html_(self) -> str:
+        stages = (("As traced", self.program), ("Optimised", self.optimized), ("Loops", self.loops))
+        return "".join([f"<b>{title}</b>{notebook_html(str(stage))}" for title, stage in stages])

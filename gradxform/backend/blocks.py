@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.dtypes import DType, int64
 from gradxform.loopir.expression import (
     ZERO,
@@ -41,6 +42,7 @@ class Blocks:
     """Makes pieces in one nest. ``stem`` tells the names of one pass from those of another; ``buffers`` are the new ones."""
 
     stem: str
+    journal: Journal = SILENT
     buffers: list[Buffer] = field(default_factory=list)
     count: int = 0
 
@@ -86,6 +88,8 @@ class Blocks:
             buffer = Buffer(f"cross.{self.number()}", dtype, (len(crossed), *lanes), "local")
             self.buffers.append(buffer)
             homes.update({symbol: (buffer, slot) for slot, symbol in enumerate(crossed)})
+            for symbol in crossed:
+                self.journal.moved(symbol, buffer)
         return homes
 
     def per_lane(
@@ -97,6 +101,8 @@ class Blocks:
         own = {buffer: Buffer(f"{buffer.name}.{self.number()}", buffer.dtype, with_lane(buffer, buffer.shape, extent), "local")
                for buffer in private}
         self.buffers += own.values()
+        for old, new in own.items():
+            self.journal.moved(old, new)
 
         def replaced(part: Expression) -> Expression | None:
             if isinstance(part, Load) and part.buffer in own:

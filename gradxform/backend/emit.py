@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.module import Module
 from gradxform.backend.nest_text import ABORTED, NestWriter, Variant
 from gradxform.loopir.expression import Apply, Expression
 from gradxform.loopir.loops import Buffer, For, If, Kernel, Nest, Part, Statement, While, bodies, operands
+
+if TYPE_CHECKING:
+    from gradxform.backend.metering import Meter
 
 # Names of values, of blocks where they are defined, and of metadata.
 _LOCAL_NAME = re.compile(r"%([\w.]+)|^([\w.]+)(?=:$)|(!\d+)", re.MULTILINE)
@@ -87,9 +91,12 @@ class WrittenNests:
         return _LOCAL_NAME.sub(number, "\n".join([text.replace(f"@{name}", "@", 1) for text in texts]))
 
 
-def emit_nest(module: Module, number: int, nest: Nest, nests: WrittenNests) -> tuple[str, list[Buffer], bool]:
+def emit_nest(
+    module: Module, number: int, nest: Nest, nests: WrittenNests, meter: Meter | None = None
+) -> tuple[str, list[Buffer], bool]:
     """Write the nest's functions, if there are none like them; returns the name of the one to call, the buffers it takes
     and whether it may abort."""
+    new_writer = NestWriter if meter is None else meter.writer
     name = f"nest{number}"
     # A nest that is not run twice has no fast form; vector forms of whole-domain functions serve its inner loops.
     apart = any(holds(s, (Part, While, If)) for s in nest.body) or (
@@ -97,10 +104,10 @@ def emit_nest(module: Module, number: int, nest: Nest, nests: WrittenNests) -> t
     many = elementary_calls(nest.body) > INLINE_CALLS or apart
     variant: Variant = "called" if many else "fast" if nest.repeatable else "careful"
     others = len(module.functions)
-    writer = NestWriter(module, name, nest, variant)
+    writer = new_writer(module, name, nest, variant)
     texts = [writer.function()]
     if writer.guarded:
-        twin = NestWriter(module, f"{name}.careful", nest, "careful")
+        twin = new_writer(module, f"{name}.careful", nest, "careful")
         twin.twin = True
         texts.append(twin.function())
     # Parts of a nest are functions that belong to it alone.
@@ -109,31 +116,34 @@ def emit_nest(module: Module, number: int, nest: Nest, nests: WrittenNests) -> t
         return f"{found}.run" if writer.guarded and nest.chunk is None else found, writer.buffers, writer.aborts
     module.functions += texts
     pointers = [f"ptr {writer.pointers[b]}" for b in writer.buffers]
-    arguments = ", ".join([*pointers, "ptr %status"] + (["i64 %chunk"] if nest.chunk is not None else []))
+    given = [*pointers, "ptr %status", *writer.handed_on]
+    arguments = ", ".join(given + (["i64 %chunk"] if nest.chunk is not None else []))
     lines = [f"%outside = call i1 @{name}({arguments})"]
     if writer.guarded:
-        lines += ["br i1 %outside, label %again, label %done", "again:",
+        lines += ["br i1 %outside, label %again, label %done", "again:", *([] if meter is None else meter.again),
                   f"%ignored = call i1 @{name}.careful({arguments})", "br label %done", "done:"]
-    loads = []
-    for position, buffer in enumerate(writer.buffers):
-        loads += [f"%p{position} = getelementptr ptr, ptr %context, i64 {position}",
-                  f"{writer.pointers[buffer]} = load ptr, ptr %p{position}"]
-    loads += [f"%p{len(writer.buffers)} = getelementptr ptr, ptr %context, i64 {len(writer.buffers)}",
-              f"%status = load ptr, ptr %p{len(writer.buffers)}"]
     if nest.chunk is not None:
-        body = "\n".join(["start:", *loads, *lines, "ret void"])
+        loads = []
+        for position, pointer in enumerate(given):
+            loads += [f"%p{position} = getelementptr ptr, ptr %context, i64 {position}",
+                      f"{pointer.removeprefix('ptr ')} = load ptr, ptr %p{position}"]
+        body = "\n".join(["start:", *loads, *(lines if meter is None else meter.chunk(lines)), "ret void"])
         module.functions.append(f"define internal void @{name}.chunk(ptr %context, i64 %chunk) nounwind {{\n{body}\n}}")
     elif writer.guarded:
-        parameters = ", ".join([*pointers, "ptr %status"])
         body = "\n".join(["start:", *lines, "ret i1 false"])
-        module.functions.append(f"define internal i1 @{name}.run({parameters}) nounwind {{\n{body}\n}}")
+        module.functions.append(f"define internal i1 @{name}.run({', '.join(given)}) nounwind {{\n{body}\n}}")
         name = f"{name}.run"
     return name, writer.buffers, writer.aborts
 
 
-def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
-    """The LLVM text of a kernel, and the module's record of what it imports and where indices are checked."""
+def emit_kernel(kernel: Kernel, meter: Meter | None = None) -> tuple[str, Module]:
+    """The LLVM text of a kernel, and the module's record of what it imports and where indices are checked.
+
+    A ``meter`` adds clocks and counters.
+    """
     module = Module()
+    if meter is not None:
+        meter.declare(module)
     lines = ["%status = alloca i64, align 8", "store i64 0, ptr %status"]
     may_abort = False
     nests = WrittenNests(module)
@@ -149,12 +159,14 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
         if buffer.name in kernel.offsets:
             lines.append(f"%{buffer.name} = getelementptr i8, ptr %arena, i64 {kernel.offsets[buffer.name]}")
     for number, nest in enumerate(kernel.nests):
-        name, buffers, aborts = emit_nest(module, number, nest, nests)
+        name, buffers, aborts = emit_nest(module, number, nest, nests, meter)
         may_abort = may_abort or aborts
-        pointers = [f"%{b.name}" for b in buffers]
+        before, after, records = ([], [], []) if meter is None else meter.around(number)
+        pointers = [*[f"%{b.name}" for b in buffers], "%status", *records]
+        lines += before
         if nest.chunk is None:
-            arguments = ", ".join([*(f"ptr {p}" for p in pointers), "ptr %status"])
-            lines.append(f"%r{number} = call i1 @{name}({arguments})")
+            lines.append(f"%r{number} = call i1 @{name}({', '.join(f'ptr {p}' for p in pointers)})")
+            lines += after
             if aborts:
                 lines += [f"%s{number} = load atomic i64, ptr %status monotonic, align 8",
                           f"%a{number} = icmp eq i64 %s{number}, {ABORTED}",
@@ -162,11 +174,12 @@ def emit_kernel(kernel: Kernel) -> tuple[str, Module]:
             continue
         module.imports["gx.parallel"] = None
         module.declarations["declare void @gx.parallel(ptr, ptr, i64)"] = None
-        lines.append(f"%context{number} = alloca [{len(pointers) + 1} x ptr]")
-        for position, p in enumerate([*pointers, "%status"]):
+        lines.append(f"%context{number} = alloca [{len(pointers)} x ptr]")
+        for position, p in enumerate(pointers):
             lines += [f"%c{number}.{position} = getelementptr ptr, ptr %context{number}, i64 {position}",
                       f"store ptr {p}, ptr %c{number}.{position}"]
         lines.append(f"call void @gx.parallel(ptr @{name}.chunk, ptr %context{number}, i64 {nest.chunks})")
+        lines += after
     if may_abort:
         lines += ["br label %finish", "finish:"]
     for buffer in tapes:

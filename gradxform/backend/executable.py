@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -30,16 +31,23 @@ from gradxform.backend.symbols import symbol_address
 from gradxform.config import config
 from gradxform.data_class import data_class
 from gradxform.errors import IndexRangeError, LinAlgError
-from gradxform.ir import Program, callbacks
+from gradxform.ir import Callback, Program, callbacks
 
 
 @data_class(frozen=True, slots=True, eq=False)
 class Executable:
-    """Loaded native code. ``alive`` owns everything that the code refers to."""
+    """Loaded native code. ``alive`` owns everything that the code refers to.
+
+    ``callbacks`` are those that it calls, ``origin`` is where it came from: "disk", "compiled", or "compiled, disk off".
+    ``phases`` are the steps on the way, and the seconds that each took.
+    """
 
     address: int
     cell_address: int
     alive: tuple[Any, ...]
+    callbacks: tuple[Callback, ...]
+    origin: str
+    phases: tuple[tuple[str, float], ...]
 
 
 #: What the code of a traced program depends on: its text is the input of these, and of nothing above them.
@@ -66,6 +74,7 @@ def compile_program(
     captures: Sequence[np.ndarray[Any, Any]],
 ) -> Executable:
     """Native code for ``program`` behind an entry point of ``spec``, from the disk cache if it is there."""
+    clock = [("", perf_counter())]
     options = f"{config.parallel_threshold} {config.release_gil_threshold}"
     sites_of_calls = callbacks(program)
     called = list(dict.fromkeys(sites_of_calls))
@@ -74,32 +83,51 @@ def compile_program(
     key = disk_cache.key_of(
         ("program", str(program), order, repr(spec), options, codegen_identity(), code_fingerprint(), fingerprint()))
     entry = disk_cache.get(key)
+    origin = "disk" if entry is not None else "compiled, disk off" if disk_cache.directory() is None else "compiled"
+    clock.append(("looking on disk", perf_counter()))
     if entry is None:
-        kernel = kernel_of(optimise(program))
+        optimised = optimise(program)
+        clock.append(("passes", perf_counter()))
+        kernel = kernel_of(optimised)
+        clock.append(("schedule", perf_counter()))
         text, module = module_text(kernel, spec)
         imports = imported_symbols(module)
-        with _preparing(imports):
+        clock.append(("emission", perf_counter()))
+        with preparing(imports):
             objects = compile_texts(partition(text), tier_of(kernel))
+        clock.append(("LLVM", perf_counter()))
         numbers = [called.index(callback) for callback in module.callbacks]
         entry = disk_cache.Entry(b"".join(objects), {
             "objects": json.dumps([len(code) for code in objects]), "imports": json.dumps(imports),
             "sites": json.dumps(module.sites), "callbacks": json.dumps(numbers)})
         disk_cache.put(key, entry)
-    sites = json.loads(str(entry.metadata["sites"]))
-    raiser = _raiser(sites)
-    addresses = entry_imports(spec, statics, captures, raiser)
-    addresses.update({name: symbol_address(name) for name in json.loads(str(entry.metadata["imports"]))})
-    host_calls = [HostCall(called[number]) for number in json.loads(str(entry.metadata["callbacks"]))]
-    addresses.update((f"gx.callback.{number}", id(host_call)) for number, host_call in enumerate(host_calls))
     ends = list(accumulate(json.loads(str(entry.metadata["objects"]))))
     objects = [entry.object_code[begin:end] for begin, end in pairwise([0, *ends])]
+    loaded, alive = linked(
+        objects, {name: symbol_address(name) for name in json.loads(str(entry.metadata["imports"]))},
+        json.loads(str(entry.metadata["sites"])), [called[number] for number in json.loads(str(entry.metadata["callbacks"]))],
+        spec, statics, captures)
+    clock.append(("linking", perf_counter()))
+    phases = tuple([(name, after - before) for (_, before), (name, after) in pairwise(clock)])
+    return Executable(
+        loaded.address(ENTRY_SYMBOL), loaded.address(CELL_SYMBOL), alive, tuple(called), origin, phases)
+
+
+def linked(
+    objects: Sequence[bytes], imports: Mapping[str, int], sites: Sequence[Sequence[int] | str], called: Sequence[Callback],
+    spec: EntrySpec, statics: Mapping[int, object], captures: Sequence[np.ndarray[Any, Any]],
+) -> tuple[Loaded, tuple[Any, ...]]:
+    """The object code of a module, ready to be called, and all that it refers to."""
+    raiser = _raiser(sites)
+    addresses = {**entry_imports(spec, statics, captures, raiser), **imports}
+    host_calls = [HostCall(callback) for callback in called]
+    addresses.update((f"gx.callback.{number}", id(host_call)) for number, host_call in enumerate(host_calls))
     loaded: Loaded = load(objects, addresses, (ENTRY_SYMBOL, CELL_SYMBOL))
-    alive = (loaded, spec, dict(statics), tuple(captures), raiser, host_calls)
-    return Executable(loaded.address(ENTRY_SYMBOL), loaded.address(CELL_SYMBOL), alive)
+    return loaded, (loaded, spec, dict(statics), tuple(captures), raiser, host_calls)
 
 
 @contextmanager
-def _preparing(symbols: Sequence[str]) -> Iterator[None]:
+def preparing(symbols: Sequence[str]) -> Iterator[None]:
     """Meanwhile another thread has those of the symbols compiled, or SciPy imported, that kernels share."""
     shared = [name for name in symbols if name.startswith(("gx.parallel", "gx.gemm.", "gx.lapack.", "gx.blas."))]
 

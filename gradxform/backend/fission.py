@@ -16,6 +16,7 @@ from dataclasses import replace
 from gradxform.backend.blocks import Blocks
 from gradxform.backend.elementary import instruction_count
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS, elementary_name
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.loopir.expression import Apply, Load, Symbol, loads, parts
 from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Nest, Statement, Store, bodies, operands, with_bodies
 
@@ -31,16 +32,16 @@ BLOCK_BYTES = 512
 LEAST_WORK = 4_000_000.0
 
 
-def fission_kernel(kernel: Kernel) -> Kernel:
+def fission_kernel(kernel: Kernel, journal: Journal = SILENT) -> Kernel:
     """The kernel with such loops in pieces; the same object if there are none."""
-    nests = tuple([_nest(nest, number) for number, nest in enumerate(kernel.nests)])
+    nests = tuple([_nest(nest, number, journal) for number, nest in enumerate(kernel.nests)])
     return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
 
 
-def _nest(nest: Nest, number: int) -> Nest:
+def _nest(nest: Nest, number: int, journal: Journal) -> Nest:
     if nest.work < LEAST_WORK:
         return nest
-    blocks = Blocks(f"f{number}.")
+    blocks = Blocks(f"f{number}.", journal)
     body = _inside(nest.body, blocks)
     return nest if body is nest.body else replace(nest, body=body, locals=(*nest.locals, *blocks.buffers))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gradxform.backend.compile import Tier
 from gradxform.backend.emit import emit_kernel
@@ -11,6 +12,7 @@ from gradxform.backend.entry import emit_entry
 from gradxform.backend.fission import fission_kernel
 from gradxform.backend.hoist_indices import hoist_indices
 from gradxform.backend.jam import jam_kernel
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.module import Module
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.node_lowering import lower_program
@@ -25,6 +27,9 @@ from gradxform.ir import Program
 from gradxform.loopir.checker import check_kernel
 from gradxform.loopir.loops import Contract, For, Kernel, Native, Statement, While, bodies
 
+if TYPE_CHECKING:
+    from gradxform.backend.metering import Meter
+
 #: Code of more statements than this that runs for fewer nanoseconds is not worth the whole pipeline.
 LONG_STATEMENTS = 1_500
 LONG_WORK = 1_000_000.0
@@ -32,10 +37,13 @@ LONG_WORK = 1_000_000.0
 SHORT_WORK = 1_000.0
 
 
-def kernel_of(program: Program) -> Kernel:
-    """The loops of an optimised program."""
-    kernel = gather_runs(hoist_indices(build_kernel(lower_program(program))))
-    kernel = jam_kernel(split_kernel(cut_kernel(fission_kernel(strip_kernel(unroll_kernel(kernel))))))
+def kernel_of(program: Program, journal: Journal | None = None) -> Kernel:
+    """The loops of an optimised program; what was decided on the way is told to ``journal``."""
+    told = journal if journal is not None else SILENT
+    kernel = gather_runs(hoist_indices(build_kernel(lower_program(program, told), told)))
+    kernel = fission_kernel(strip_kernel(unroll_kernel(kernel), told), told)
+    kernel = jam_kernel(split_kernel(cut_kernel(kernel), told))
+    told.finish(kernel)
     return check_kernel(kernel) if config.verify_ir else kernel
 
 
@@ -58,7 +66,7 @@ def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:
     return replace(spec, arena_bytes=kernel.arena_bytes, release_gil=release)
 
 
-def module_text(kernel: Kernel, spec: EntrySpec) -> tuple[str, Module]:
+def module_text(kernel: Kernel, spec: EntrySpec, meter: Meter | None = None) -> tuple[str, Module]:
     """The text of the whole module, kernel and entry point, and the record of what it imports and checks."""
-    text, module = emit_kernel(kernel)
+    text, module = emit_kernel(kernel, meter)
     return f"{text}\n{emit_entry(finish_spec(spec, kernel))}", module

@@ -8,13 +8,14 @@ pointers. It must be called with the GIL held. What the callback raises comes ou
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import SHORT_NAMES, DType, complex_dtype
 from gradxform.ir import ArrayType, Callback
 from gradxform.ir.callback import Results
@@ -38,17 +39,40 @@ def _type(region: Region, paired: bool) -> ArrayType:
     return ArrayType(complex_dtype(dtype), shape[:-1]) if paired else ArrayType(dtype, shape)
 
 
+@data_class(frozen=True, slots=True, eq=False)
+class _Side:
+    """The operands or the results of a call: their types, what reads one from its address, and all their addresses."""
+
+    types: Results
+    readers: tuple[Callable[[int], Any], ...]
+    pointers: Any
+
+    def addresses(self, address: int) -> list[int]:
+        return self.pointers.from_address(address)[:] if self.types else []
+
+
 @cache
-def _types(signature: str) -> tuple[Results, Results]:
-    def side(text: str) -> Results:
+def _sides(signature: str) -> tuple[_Side, _Side]:
+    def side(text: str) -> _Side:
         found = []
         for part in text.split():
             name, _, extents = part.rstrip("]").partition("[")
             found.append((_DTYPES[name], tuple([int(n) for n in extents.split(",") if n])))
-        return tuple(found)
+        return _Side(tuple(found), tuple([_reader(*each) for each in found]), ctypes.c_size_t * len(found))
 
     operands, results = signature.split("->")
     return side(operands), side(results)
+
+
+def _reader(dtype: DType, shape: tuple[int, ...]) -> Callable[[int], Any]:
+    """What copies a value from its address: to a read-only array, or to a NumPy scalar."""
+    count = prod(shape)
+    if not count:
+        return lambda address: np.empty(shape, dtype)
+    memory: Any = ctypes.c_char * (count * dtype.itemsize)
+    if not shape:
+        return lambda address: np.frombuffer(memory.from_address(address), dtype)[0]
+    return lambda address: np.frombuffer(memory.from_address(address).raw, dtype).reshape(shape)
 
 
 class HostCall:
@@ -60,22 +84,8 @@ class HostCall:
         self.callback = callback
 
     def __call__(self, signature: str, operands: int, results: int) -> None:
-        operand_types, result_types = _types(signature)
-        values = [_value(address, *each)
-                  for address, each in zip(_pointers(operands, len(operand_types)), operand_types, strict=True)]
-        found = self.callback.call(values, result_types)
-        for address, array in zip(_pointers(results, len(result_types)), found, strict=True):
+        given, wanted = _sides(signature)
+        values = [read(address) for read, address in zip(given.readers, given.addresses(operands), strict=True)]
+        found = self.callback.call(values, wanted.types)
+        for address, array in zip(wanted.addresses(results), found, strict=True):
             ctypes.memmove(address, array.tobytes(), array.nbytes)
-
-
-def _pointers(address: int, count: int) -> list[int]:
-    return list((ctypes.c_size_t * count).from_address(address)) if count else []
-
-
-def _value(address: int, dtype: DType, shape: tuple[int, ...]) -> Any:
-    """A copy of what lies at an address: a read-only array, or a NumPy scalar."""
-    count = prod(shape)
-    if not count:
-        return np.empty(shape, dtype)
-    flat = np.frombuffer(ctypes.string_at(address, count * dtype.itemsize), dtype)
-    return flat.reshape(shape) if shape else flat[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gradxform.backend.nodes import SMALL_ELEMENTS, TYPICAL_ITERATIONS, Arm, Carry, Choice, Loop, Node, Record
+from gradxform.backend.nodes import SMALL_ELEMENTS, Arm, Carry, Choice, Loop, Node, Record
 from gradxform.dtypes import int64
 from gradxform.ir import ArrayType, Atom, Equation, Program, Var
 from gradxform.loopir.expression import (
@@ -25,6 +25,7 @@ from gradxform.loopir.expression import (
     integer,
     loads,
 )
+from gradxform.loopir.loops import TYPICAL_ITERATIONS
 from gradxform.loopir.lowering import Branch, Repeat, While
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def place_repeat(lowering: Lowering, repeat: Repeat, operands: Sequence[Reader],
     position: Expression = symbol
     if repeat.reverse:
         position = index_add(index_add(index_mul(symbol, -1), end), integer(-1))
-    body = _copy(repeat.body)
+    body = _copy(lowering, repeat.body)
     first_x = repeat.constants + repeat.carries
     starts = given[repeat.constants:first_x]
     with lowering.inner_block() as nodes:
@@ -50,6 +51,7 @@ def place_repeat(lowering: Lowering, repeat: Repeat, operands: Sequence[Reader],
         _bind(lowering, body.inputs[: repeat.constants], given)
         for var, operand in zip(body.inputs[first_x:], given[first_x:], strict=True):
             lowering.readers[var] = _element(operand, position)
+            lowering.journal.where(var, "view", operand.atom, "an element for each iteration")
         loop = Loop(nodes, [], [], symbol, end, iterations=TYPICAL_ITERATIONS if dynamic else repeat.length)
         _fill(lowering, loop, body, carried, results, position)
     _finish(lowering, loop, starts, results)
@@ -57,7 +59,7 @@ def place_repeat(lowering: Lowering, repeat: Repeat, operands: Sequence[Reader],
 
 def place_while(lowering: Lowering, loop: While, operands: Sequence[Reader], results: Sequence[Var]) -> None:
     """A loop that decides before each iteration whether to go on; if recorded, it counts them."""
-    condition, body = _copy(loop.condition), _copy(loop.body)
+    condition, body = _copy(lowering, loop.condition), _copy(lowering, loop.body)
     constants = loop.condition_constants + loop.body_constants
     starts = list(operands[constants:])
     carried = list(body.inputs[loop.body_constants:])
@@ -65,6 +67,7 @@ def place_while(lowering: Lowering, loop: While, operands: Sequence[Reader], res
         _bind(lowering, condition.inputs[: loop.condition_constants], operands)
         for var, own in zip(condition.inputs[loop.condition_constants:], carried, strict=True):
             lowering.readers[var] = lowering.reader(own).read
+            lowering.journal.where(var, "view", own, "what the loop carries")
         for equation in condition.equations:
             lowering.lower(equation)
         test = lowering.reader(condition.outputs[0])(())
@@ -96,7 +99,7 @@ def place_branch(lowering: Lowering, branch: Branch, operands: Sequence[Reader],
     axes = [lowering.axes_for(var.type.shape) for var in results]
     arms: list[Arm] = []
     for program in branch.branches:
-        body = _copy(program)
+        body = _copy(lowering, program)
         with lowering.inner_block() as nodes:
             _bind(lowering, body.inputs, given)
             held: dict[Var, Var] = {}
@@ -126,6 +129,7 @@ def place_branch(lowering: Lowering, branch: Branch, operands: Sequence[Reader],
 def _bind(lowering: Lowering, inputs: Sequence[Var], operands: Sequence[Reader]) -> None:
     for var, operand in zip(inputs, operands, strict=False):
         lowering.readers[var] = operand.read
+        lowering.journal.where(var, "view", operand.atom, "what stands outside")
 
 
 def _element(operand: Reader, position: Expression) -> Callable[[Index], Expression]:
@@ -177,7 +181,7 @@ def _distinct(
         if whole and own and lowering.stored[atom].bases:  # type: ignore[index]
             own = False
         if not (fixed or scalar or own):
-            atom = lowering.copied(atom.type.strong(), lowering.reader(atom).read)
+            atom = lowering.copied(lowering.reader(atom), "copied, to be handed on")
         if isinstance(atom, Var):
             seen.add(atom)
         result.append(atom)
@@ -208,7 +212,7 @@ def _memory(lowering: Lowering, operand: Reader) -> Var:
         part is a for part, a in zip(value.index, axes, strict=True))
     if isinstance(value, Load) and whole and lowering.may_take_over(value.buffer):
         return value.buffer  # type: ignore[no-any-return]
-    return lowering.copied(operand.type.strong(), operand.read)
+    return lowering.copied(operand, "copied, since a loop or branch updates it")
 
 
 def _outer_reads(nodes: Sequence[Node], expressions: Sequence[Expression], own: Sequence[Var]) -> list[Load]:
@@ -224,7 +228,7 @@ def _outer_reads(nodes: Sequence[Node], expressions: Sequence[Expression], own: 
     return list(found.values())
 
 
-def _copy(program: Program) -> Program:
+def _copy(lowering: Lowering, program: Program) -> Program:
     """``program`` with variables of its own: one program may be the body of several equations."""
     names: dict[Atom, Atom] = {var: Var(var.type) for var in program.inputs}
     equations = []
@@ -233,6 +237,8 @@ def _copy(program: Program) -> Program:
         inputs = tuple([names.get(x, x) for x in equation.inputs])
         equations.append(Equation(equation.operation, inputs, equation.params, outputs, equation.source))
         names.update(zip(equation.outputs, outputs, strict=True))
+    for original, copy in names.items():
+        lowering.journal.stands_for(copy, original)  # type: ignore[arg-type]
     inputs = tuple([names[var] for var in program.inputs])
     return Program(inputs, tuple(equations), tuple([names.get(x, x) for x in program.outputs]), program.name)  # type: ignore[arg-type]
 

@@ -159,6 +159,9 @@ Variant = Literal["fast", "careful", "called"]
 class NestWriter:
     """Writes one variant of one nest. Also the Sink of `instructions.instruction`."""
 
+    #: Further parameters of every function of the nest, handed from one to the other: ``"ptr %name"``.
+    handed_on: tuple[str, ...] = ()
+
     def __init__(self, module: Module, name: str, nest: Nest, variant: Variant) -> None:
         self.module = module
         self.name = name
@@ -628,11 +631,14 @@ class NestWriter:
             self.append(f"store ptr {address}, ptr {slot}")
         return array
 
+    def another(self, name: str, nest: Nest) -> NestWriter:
+        """The writer of a function that belongs to this one."""
+        return NestWriter(self.module, name, nest, self.variant)
+
     def part(self, part: Part) -> None:
         """A call of a function that holds the part; it gets the buffers and symbols that it uses."""
         self.counter += 1
-        writer = NestWriter(self.module, f"{self.name}.part{self.counter}", replace(self.nest, body=part.body, locals=()),
-                            self.variant)
+        writer = self.another(f"{self.name}.part{self.counter}", replace(self.nest, body=part.body, locals=()))
         writer.buffers = list(touched(part.body))
         writer.pointers = {b: f"%{b.name}" for b in writer.buffers}
         writer.depth = self.depth
@@ -643,7 +649,7 @@ class NestWriter:
             writer.symbols[symbol_used] = f"%arg.{symbol_used.name}"
         writer.arguments = [f"{type_name(s.dtype)} %arg.{s.name}" for s in symbols]
         self.module.functions.append(writer.function())
-        given = [f"ptr {self.pointers[b]}" for b in writer.buffers] + ["ptr %status"]
+        given = [f"ptr {self.pointers[b]}" for b in writer.buffers] + ["ptr %status", *self.handed_on]
         given += [f"{type_name(s.dtype)} {self.symbols[s]}" for s in symbols]
         self.temporary(f"call i1 @{writer.name}({', '.join(given)})")
         if writer.aborts:
@@ -687,7 +693,7 @@ class NestWriter:
             f"ptr noalias {'readonly ' if b not in written else ''}{'' if b in handed_out else 'captures(none) '}"
             f"{self.pointers[b]}" for b in self.buffers
         ]
-        parameters.append("ptr noalias %status")
+        parameters += ["ptr noalias %status", *self.handed_on]
         if self.arguments is not None:
             parameters += self.arguments
         elif self.nest.chunk is not None:

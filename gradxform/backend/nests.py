@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend.gemm import workspace_bytes
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.liveness import lay_out, touched
 from gradxform.backend.nodes import Choice, Loop, NativeCall, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.recompute import fixed_memory, prices
@@ -159,6 +160,16 @@ def _routine_chunks(call: NativeCall) -> int:
     return max(1, min(MAX_CHUNKS, prod(call.batch), int(call.work / CHUNK_WORK)))
 
 
+def _values(nodes: Sequence[Node]) -> tuple[Var, ...]:
+    """What nodes, and those inside them, compute."""
+    found: list[Var] = []
+    for node in nodes:
+        found += node.results
+        for block in node.blocks:
+            found += _values(block)
+    return tuple(found)
+
+
 def _loops_over(symbols: Sequence[Symbol], statements: list[Statement]) -> list[Statement]:
     """``statements`` for all values of ``symbols``, the last one innermost."""
     for symbol in reversed(symbols):
@@ -169,8 +180,9 @@ def _loops_over(symbols: Sequence[Symbol], statements: list[Statement]) -> list[
 class Nests:
     """Builds the kernel of a node graph."""
 
-    def __init__(self, graph: NodeGraph) -> None:
+    def __init__(self, graph: NodeGraph, journal: Journal) -> None:
         self.graph = graph
+        self.journal = journal
         self.inputs = {
             var: Buffer(f"in{i}", var.type.dtype, var.type.shape, "input", i) for i, var in enumerate(graph.inputs)
         }
@@ -188,6 +200,8 @@ class Nests:
         self.kept: set[Var] = set()
         self.keep_operands(graph.nodes)
         self.memory = fixed_memory(graph.nodes, graph.outputs)
+        for var, buffer in self.inputs.items():
+            journal.where(var, "input", buffer, "")
 
     def keep_operands(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
@@ -208,6 +222,8 @@ class Nests:
             self.storage[var] = Storage(buffer, tuple(range(len(buffer.shape))))
         for var, region in self.graph.regions.items():
             self.storage[var] = replace(self.storage[region.whole], start=region.start)
+            self.journal.where(region.whole, "output", self.storage[var].buffer, "each of its parts is computed there")
+        self.journal.results([*self.outputs, *self.graph.regions])
         for node in reversed(self.graph.nodes):
             for var, base in node.bases:
                 if var in self.storage:
@@ -231,8 +247,9 @@ class Nests:
 
     def groups(self, nodes: Sequence[Node], depth: int) -> list[Group]:
         """Group the nodes of a level, and give storage to every value that is read in another group."""
-        repeatable = prices(nodes, self.bound, self.memory, self.storage)
-        groups = widen_sums(Partition(nodes, self.bound, repeatable).groups, self.memory.stored, self.storage)
+        repeatable = prices(nodes, self.bound, self.memory, self.storage, self.journal)
+        groups = Partition(nodes, self.bound, repeatable, self.journal).groups
+        groups = widen_sums(groups, self.memory.stored, self.storage, journal=self.journal)
         group_of = {node: position for position, group in enumerate(groups) for node in group.members}
         consumers: dict[Var, list[Node]] = {}
         for node in group_of:
@@ -249,10 +266,12 @@ class Nests:
                     self.storage[var] = self.storage[bases[var]]
                     continue
                 readers = consumers.get(var, ())
-                apart = any(group_of[reader] != position for reader in readers)
+                apart = {group_of[reader] for reader in readers} - {position}
                 in_place = any(base is var for reader in readers for _, base in reader.bases)
                 kept = node.kind == "product" or var in self.kept or node.stores(var)
                 if kept or in_place or (apart and (depth == 0 or not straight)):
+                    if apart:
+                        self.journal.remark(var, "readers", "read by {} other loop{}", len(apart), "s" * (len(apart) > 1))
                     whole = node.kind in ("loop", "choice", "call")
                     self.storage[var] = self.allocate_whole("t", var, depth) if whole else self.allocate(node, depth)
         return groups
@@ -300,7 +319,16 @@ class Nests:
                 statements += self.call(node.call)
             else:
                 statements += self.compute(node)
+            self.tell(node)
         return statements
+
+    def tell(self, node: Node) -> None:
+        """Let the journal know where the results of ``node`` are."""
+        for var in node.results:
+            stored, accumulator = self.storage.get(var), self.accumulators.get(var)
+            self.journal.computed(
+                node, var, self.memory.stored.get(var, ""), None if stored is None else stored.buffer,
+                None if accumulator is None else accumulator.buffer, self.values.get(var))
 
     # --------------------------------------------------------------------------------------------- accumulators
 
@@ -329,6 +357,7 @@ class Nests:
                 self.accumulators[node.var] = stored
             else:
                 self.accumulators[node.var] = self.allocate(node, 1)
+            self.journal.sums(node.var, self.accumulators[node.var].buffer)
             before += self.fill(self.accumulators[node.var], node)
             if not private and self.accumulators[node.var] is not stored:
                 after += self.close_accumulator(node)
@@ -449,8 +478,13 @@ class Nests:
                 arguments.append(Region(buffer, ZERO, ()))
         results = tuple(map(self.region, call.results))
         if isinstance(call, PythonCall):
+            self.journal.how(call.results, "python", "{}", call.callback)
             return [*statements, Call(call.callback, tuple(arguments), results)]
-        return [*statements, Native(call.routine, call.batch, _routine_chunks(call), tuple(arguments), results)]
+        chunks = _routine_chunks(call)
+        self.journal.how(call.results, "routine", "{}, {}about {:.3g} us{}", call.routine.name,
+                         f"{prod(call.batch):,} times in {chunks} chunks, " if call.batch else "", call.routine.work / 1000,
+                         " each" if call.batch else "")
+        return [*statements, Native(call.routine, call.batch, chunks, tuple(arguments), results)]
 
     def region(self, var: Var) -> Region:
         """Where a stored value lies as a whole."""
@@ -485,6 +519,7 @@ class Nests:
             return _loops_over([a for a in axes if isinstance(a, Symbol)], [copy])
         symbol = Symbol(self.fresh("v"), dtype)
         self.values[result] = symbol
+        self.journal.moved(symbol, own.buffer)
         statements: list[Statement] = [Let(symbol, Load(own.buffer, (), dtype))]
         if stored is not None:
             statements.append(Store(stored.buffer, stored.index(()), symbol))
@@ -500,6 +535,7 @@ class Nests:
                 own = self.allocate_whole("carry", carry.variable, 1)
                 statements += self.assign(own, carry.axes, carry.start)
                 self.storage[carry.variable] = own
+            self.journal.where(carry.variable, "stored", self.storage[carry.variable].buffer, "carried by a loop")
         outer_values = dict(self.values)
         head = self.block(loop.head, depth + 1)
         condition = self.place(loop.condition)
@@ -516,6 +552,9 @@ class Nests:
         body += self.hand_on(loop)
         self.values = outer_values
         work = sum(inner.work for inner in (*loop.head, *loop.body)) + 1.0
+        known_before = loop.symbol is not None and isinstance(loop.end, Constant)
+        self.journal.how(node.results, "loop", "{:,} iterations{}, about {:.3g} ns each", loop.iterations,
+                         "" if known_before else " assumed", work)
         if loop.symbol is not None:
             end = self.place(loop.end)
             long = not isinstance(end, Constant) or work * loop.iterations > LONG_WORK
@@ -558,6 +597,7 @@ class Nests:
             outer_values = dict(self.values)
             for result, held in arm.held.items():
                 self.storage[held] = self.storage[result]
+                self.journal.where(held, "stored", self.storage[held].buffer, "memory that a result of the branch takes over")
             updates = {result for inner in arm.body for result, _ in inner.bases}
             for var, source in zip(node.results, arm.sources, strict=True):
                 if source is not None and source.type.shape and source not in self.storage and source not in updates:
@@ -574,6 +614,7 @@ class Nests:
                 body += self.assign(target, axes, value)
             bodies.append(tuple(body))
             self.values = outer_values
+        self.journal.how(node.results, "branch", "one of {}", len(bodies))
         chosen = bodies[-1]
         for number in range(len(bodies) - 2, -1, -1):
             chosen = (If(Apply("less_equal", (index, integer(number)), bool_), bodies[number], chosen),)
@@ -589,11 +630,12 @@ class Nests:
         nests: list[Nest] = []
         for group in self.groups(self.graph.nodes, 0):
             work = sum(node.work for node in group.members)
+            values = _values(group.members)
             self.values = {}
             self.locals = []
             if group.extent is None:
                 body: Sequence[Statement] = self.straight(group, 0)
-                nests.append(Nest(tuple(body), tuple(self.locals), repeatable=False, work=work))
+                nests.append(Nest(tuple(body), tuple(self.locals), repeatable=False, work=work, values=values))
             elif work >= config.parallel_threshold and not group.ordered and group.extent > 1:
                 nests += self.chunked(group, work)
             elif work >= config.parallel_threshold and (most := _private_chunks(group, work)) > 1:
@@ -601,7 +643,7 @@ class Nests:
             else:
                 body = self.loop(group, 0)
                 repeatable = all(node.kind != "scatter" for node in group.members)
-                nests.append(Nest(tuple(body), tuple(self.locals), repeatable=repeatable, work=work))
+                nests.append(Nest(tuple(body), tuple(self.locals), repeatable=repeatable, work=work, values=values))
         offsets, arena_bytes = lay_out(self.temporaries, nests)
         workspace = max([workspace_bytes(nest.body) for nest in nests], default=0)
         if any(WORKSPACE in touched(nest.body) for nest in nests):
@@ -642,17 +684,20 @@ class Nests:
                 Store(p, (chunk, *a.index(full)), Load(a.buffer, a.index(full), d))])
             combine += self.combine(node, partial, accumulator, chunks)
         repeatable = all(node.kind != "scatter" for node in group.members)
-        first = Nest(tuple(statements), tuple(self.locals), chunk, chunks, repeatable=repeatable, work=work)
+        first = Nest(tuple(statements), tuple(self.locals), chunk, chunks, repeatable=repeatable, work=work,
+                     values=_values(group.members))
         self.locals = []
-        nests = [first, Nest(tuple(combine), (), work=100.0)] if combine else [first]
+        nests = [first, Nest(tuple(combine), (), work=100.0, values=_values(reductions))] if combine else [first]
         for node, storage in whole.items():
             private, self.storage[node.var] = self.storage[node.var], storage
+            self.tell(node)
             nests.append(self.unite(node, private.buffer, storage, chunks))
         return nests
 
     def open_private(self, node: Node, chunk: Symbol) -> list[Statement]:
         """Let a scatter update memory of this chunk, which starts as what changes nothing."""
         dtype = node.var.type.dtype
+        self.journal.remark(node.var, "memory", "each of {} chunks updates a copy of its own", chunk.extent)
         partial = self.new_buffer("part", dtype, (chunk.extent, *node.var.type.shape), 0)
         self.storage[node.var] = Storage(partial, tuple(range(node.var.type.rank)), (chunk,))
         return self.assign(self.storage[node.var], node.axes, neutral(node.operation, dtype))
@@ -667,9 +712,9 @@ class Nests:
         size = prod(a.extent for a in symbols)
         if chunks > FEW_CHUNKS or not symbols:
             return Nest((For(number, ZERO, integer(chunks), tuple(_loops_over(symbols, [update])), True),), (),
-                        repeatable=False, work=0.2 * chunks * size)
+                        repeatable=False, work=0.2 * chunks * size, values=(node.var,))
         body = _loops_over(symbols, [For(number, ZERO, integer(chunks), (update,), True)])
-        return Nest(tuple(body), (), repeatable=False, work=0.2 * chunks * size)
+        return Nest(tuple(body), (), repeatable=False, work=0.2 * chunks * size, values=(node.var,))
 
     def combine(self, node: Node, partial: Buffer, accumulator: Storage, chunks: int) -> list[Statement]:
         stored = self.storage.get(node.var)
@@ -686,6 +731,6 @@ class Nests:
         return [*self.fill(stored, node), loop]
 
 
-def build_kernel(graph: NodeGraph) -> Kernel:
+def build_kernel(graph: NodeGraph, journal: Journal = SILENT) -> Kernel:
     """The loops of a node graph."""
-    return Nests(graph).build()
+    return Nests(graph, journal).build()

@@ -22,6 +22,7 @@ import numpy as np
 
 from gradxform.backend import loop_lowering
 from gradxform.backend.joins import split_joins
+from gradxform.backend.journal import NOTHING_READ, SILENT, Journal
 from gradxform.backend.nodes import SMALL_ELEMENTS, NativeCall, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.range_updates import Place, affine_places, point_of
 from gradxform.backend.read_once import merge_read_once
@@ -66,8 +67,9 @@ from gradxform.loopir.lowering import (
     While,
 )
 
-#: From this many multiply-adds a contraction of floats is a product of its own, in blocks that fit the caches.
+#: From this many multiply-adds, and such sides, a contraction of floats is a product of its own, in blocks that fit the caches.
 PRODUCT_THRESHOLD = 16 * 16 * 16
+LEAST_SIDE = 4
 
 #: A product of a long matrix with a narrow one, which stays in the nearest cache, is done by loops that it shares with others.
 NARROW = 16
@@ -79,18 +81,20 @@ LONG_SUM = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reader:
-    """An operand as lowering rules see it."""
+    """An operand as lowering rules see it; ``atom`` is what the program calls it."""
 
     type: ArrayType
     read: Callable[[Index], Expression]
+    atom: Atom
 
     def __call__(self, index: Index) -> Expression:
         return self.read(index)
 
 
 class Lowering:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, journal: Journal) -> None:
         self.program = program
+        self.journal = journal
         self.nodes: list[Node] = []
         self.outermost = self.nodes
         self.readers: dict[Var, Callable[[Index], Expression]] = {}
@@ -110,12 +114,12 @@ class Lowering:
     def reader(self, atom: Atom) -> Reader:
         if isinstance(atom, Literal):
             value = Constant(atom.value, atom.type.dtype)
-            return Reader(atom.type, lambda index: value)
+            return Reader(atom.type, lambda index: value, atom)
         found = self.readers.get(atom)
         if found is None:
             var = atom
             found = self.readers[var] = lambda index: Load(var, index, var.type.dtype)
-        return Reader(atom.type, found)
+        return Reader(atom.type, found, atom)
 
     def axes_for(self, shape: Sequence[int]) -> tuple[Expression, ...]:
         result: list[Expression] = []
@@ -193,13 +197,16 @@ class Lowering:
         shape = var.type.shape
         if isinstance(lowered, View):
             self.readers[var] = lowered.read
+            self.journal.where(var, "view", operands[0].atom if operands else None, "its elements under other indices")
         elif isinstance(lowered, Map):
             axes = self.axes_for(shape)
             expression = lowered.read(axes)
             if not loads(expression) and not _has_check(expression):
                 self.readers[var] = lambda index: normal(lowered.read(index))
+                self.journal.where(var, "computed anew", None, NOTHING_READ)
             elif isinstance(expression, Load) and not any(loads(part) or _has_check(part) for part in expression.index):
                 self.readers[var] = lowered.read  # a gather at positions that are computed from the index: a view
+                self.journal.where(var, "view", operands[0].atom, "its elements at places made of the index")
             else:
                 self.add(Node(var, "map", axes, expression))
         elif isinstance(lowered, Reduction):
@@ -217,7 +224,7 @@ class Lowering:
             self.add(Node(var, kind, axes, lowered.read(axes), (), lowered.operation,
                           scan if isinstance(scan, Symbol) else None))
         elif isinstance(lowered, Scatter):
-            self.place_scatter(var, lowered, equation)
+            self.place_scatter(var, lowered, operands[0].atom)
         elif isinstance(lowered, Contraction):
             self.place_contraction(var, lowered, operands)
         elif isinstance(lowered, Expands):
@@ -243,8 +250,7 @@ class Lowering:
         chosen = Apply("select", (any_missing, constant(np.nan, dtype), Load(number, axes, dtype)), dtype)
         self.add(Node(var, "map", axes, chosen))
 
-    def place_scatter(self, var: Var, lowered: Scatter, equation: Equation) -> None:
-        base = equation.inputs[0]
+    def place_scatter(self, var: Var, lowered: Scatter, base: Atom) -> None:
         point = self.axes_for(lowered.extents)
         target = tuple(lowered.target(point))
         in_place = isinstance(base, Var) and self.may_take_over(base)
@@ -252,9 +258,11 @@ class Lowering:
         # An update of most of an array passes over it anyway, and so does one that would have to copy it first.
         if places is not None and (not in_place or 2 * prod(lowered.extents) >= var.type.size):
             self.place_range_update(var, lowered, places)
+            self.journal.remark(var, "memory", "a range of {:,} of {:,} elements, updated in one pass over all of them",
+                                prod(lowered.extents), var.type.size)
             return
         if not (in_place and isinstance(base, Var)):
-            base = self.copied(var.type, lowered.base)
+            base = self.copied(Reader(var.type, lowered.base, base), "copied, since it is updated")
         symbols = tuple(a for a in point if isinstance(a, Symbol))
         self.add(Node(var, "scatter", self.axes_for(var.type.shape), lowered.update(point), symbols, lowered.operation,
                       target=target, bases=[(var, base)]))
@@ -332,7 +340,14 @@ class Lowering:
                 strays = result in needed and root in self.held and homes.get(result) is not root
                 if last[base] > position or clobbers or strays or claimed.count(base) > 1:
                     roots[result] = result
+                    self.journal.remark(result, "memory", "updates a copy, since {}",
+                                        "what it starts from is read later" if last[base] > position else
+                                        "it reads elsewhere what it would overwrite" if clobbers else
+                                        "what it starts from is carried by the loop" if strays else
+                                        "another result takes over the same memory")
                     copy = Var(base.type)
+                    self.journal.stands_for(copy, base)
+                    self.journal.remark(copy, "memory", "copied, since it is updated")
                     axes = self.axes_for(base.type.shape)
                     settled.append(Node(copy, "map", axes, Load(base, axes, base.type.dtype)))
                     self.stored[copy] = settled[-1]
@@ -341,6 +356,7 @@ class Lowering:
                 else:
                     before = [p for p in readers[base] if p < position]
                     node.after += [*(var for p in before for var in self.nodes[p].results), *copies.get(base, ())]
+                    self.journal.remark(result, "memory", "in the memory of what it starts from, which nothing reads later")
             settled.append(node)
         self.nodes[:] = settled
         for value, carry in homes.items():
@@ -360,6 +376,7 @@ class Lowering:
             return
         if not any(base is carry for n in others for _, base in n.bases) and self.read_before(node, {carry}):
             node.bases.append((value, carry))
+            self.journal.remark(value, "memory", "computed in memory of what the loop carries")
             node.after += [var for n in others for var in n.results]
 
     def read_early(self, needed: Iterable[Var]) -> None:
@@ -401,11 +418,13 @@ class Lowering:
         self.nodes[position:] = [*moved, *(n for n in self.nodes[position:] if n not in moved)]
         return True
 
-    def copied(self, array_type: ArrayType, read: Callable[[Index], Expression]) -> Var:
-        """A new stored variable with the values of ``read``."""
-        copy = Var(array_type)
-        axes = self.axes_for(array_type.shape)
-        self.add(Node(copy, "map", axes, read(axes)))
+    def copied(self, operand: Reader, reason: str) -> Var:
+        """A new stored variable with the values of ``operand``."""
+        copy = Var(operand.type.strong())
+        axes = self.axes_for(copy.type.shape)
+        self.add(Node(copy, "map", axes, operand(axes)))
+        self.journal.stands_for(copy, operand.atom)
+        self.journal.remark(copy, "memory", reason)
         return copy
 
     def place_call(self, lowered: Call | Native, operands: Sequence[Reader], results: Sequence[Var]) -> None:
@@ -419,7 +438,7 @@ class Lowering:
             whole = isinstance(value, Load) and (value.buffer in self.stored or value.buffer in self.held) and (
                 value.buffer.type.shape == operand.type.shape
                 and all(part is a for part, a in zip(value.index, axes, strict=True)))
-            given.append(value.buffer if whole else self.copied(operand.type.strong(), operand.read))  # type: ignore[union-attr]
+            given.append(value.buffer if whole else self.copied(operand, "copied, since it is handed over as a whole"))  # type: ignore[union-attr]
         reads: list[Load] = []
         for x in given:
             reads += [Load(x, (ZERO,) * x.type.rank, x.type.dtype)] if isinstance(x, Var) else loads(x)
@@ -442,10 +461,15 @@ class Lowering:
             raise CompileError("an expansion captured an array")
         for inner, operand in zip(program.inputs, operands, strict=True):
             self.readers[inner] = operand.read
+            self.journal.where(inner, "view", operand.atom, "an operand of what it expands to")
         for equation in program.equations:
             self.lower(equation)
         (result,) = program.outputs
         self.readers[var] = self.reader(result).read
+        if isinstance(result, Var) and result not in program.inputs:
+            self.journal.stands_for(result, var)
+        else:
+            self.journal.where(var, "view", result, "what it expands to")
 
     def place_contraction(self, var: Var, c: Contraction, operands: Sequence[Reader]) -> None:
         left, right = operands
@@ -455,12 +479,19 @@ class Lowering:
         batch = prod(ls[a] for a in c.lhs_batch)
         rows, columns = prod(ls[a] for a in left_free), prod(rs[a] for a in right_free)
         inner = prod(ls[a] for a in c.lhs_contracting)
-        big = rows * columns * inner >= PRODUCT_THRESHOLD and min(rows, columns) >= 4 and inner >= 4
+        small = rows * columns * inner < PRODUCT_THRESHOLD or min(rows, columns, inner) < LEAST_SIDE
         least, middle, most = sorted((rows, columns, inner))
-        narrow = batch == 1 and least * middle <= NARROW_SIZE and (
-            most >= LONG if least <= NARROW else inner == most >= LONG_SUM)
-        big = big and not (narrow and all(self.is_plain_matrix(operand) for operand in operands))
-        if big and is_float(var.type.dtype):
+        narrow = not small and batch == 1 and least * middle <= NARROW_SIZE and (
+            most >= LONG if least <= NARROW else inner == most >= LONG_SUM) and all(map(self.is_plain_matrix, operands))
+        panels = not small and not narrow and is_float(var.type.dtype)
+        self.journal.how(
+            [var], "product" if panels else "loops", "{}{}x{}x{}: {:,} multiply-adds{}", f"{batch} of " if batch > 1 else "",
+            rows, inner, columns, rows * inner * columns,
+            f", a side is shorter than {LEAST_SIDE}" if least < LEAST_SIDE else
+            f", fewer than {PRODUCT_THRESHOLD:,}" if small else
+            " in one pass over its long side" if narrow else
+            f", at least {PRODUCT_THRESHOLD:,}" if panels else " of integers")
+        if panels:
             left_side = self.side(left, c.lhs_batch, left_free, c.lhs_contracting)
             right_side = self.side(right, c.rhs_batch, list(c.rhs_contracting), right_free, vectors=True)
             product = Product(left_side, right_side, batch, rows, inner, columns)
@@ -530,6 +561,8 @@ class Lowering:
         for position, a in enumerate(order):
             source[a] = axes[position]
         self.add(Node(copy, "map", axes, operand(tuple(source))))
+        self.journal.stands_for(copy, operand.atom)
+        self.journal.remark(copy, "memory", "packed for a product")
         inner, outer = prod(shape[a] for a in columns), prod(shape[a] for a in rows)
         return Side(copy, ZERO, inner * outer, 1, outer) if upright else Side(copy, ZERO, inner * outer, inner, 1)
 
@@ -593,9 +626,9 @@ def _has_check(expression: Expression) -> bool:
     return any(isinstance(part, Apply) and part.operation in INDEX_CHECKS for part in parts(expression))
 
 
-def lower_program(program: Program) -> NodeGraph:
+def lower_program(program: Program, journal: Journal = SILENT) -> NodeGraph:
     """The nodes of ``program``; every output is a stored variable of its own."""
-    lowering = Lowering(program)
+    lowering = Lowering(program, journal)
     for equation in program.equations:
         lowering.lower(equation)
     outputs: list[Var] = []
@@ -603,8 +636,8 @@ def lower_program(program: Program) -> NodeGraph:
         if isinstance(atom, Var) and atom in lowering.stored and atom not in outputs:
             outputs.append(atom)
         else:
-            outputs.append(lowering.copied(atom.type.strong(), lowering.reader(atom).read))
+            outputs.append(lowering.copied(lowering.reader(atom), "copied"))
     lowering.settle(outputs)
     regions = split_joins(lowering.nodes, outputs)
-    merge_read_once(lowering.nodes, [*outputs, *regions])
+    merge_read_once(lowering.nodes, [*outputs, *regions], journal)
     return NodeGraph(program.inputs, lowering.nodes, outputs, regions)

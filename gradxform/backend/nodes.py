@@ -9,12 +9,11 @@ from math import prod
 from gradxform.backend.instructions import cost
 from gradxform.ir import Callback, Var
 from gradxform.loopir.expression import INDEX_CHECKS, ZERO, Apply, Expression, Index, Load, Symbol, loads, substitute
+from gradxform.loopir.loops import TYPICAL_ITERATIONS
 from gradxform.loopir.routine import Routine
 
 #: Values that loops carry, and that branches give, are computed in memory of their own up to this many elements.
 SMALL_ELEMENTS = 32
-#: How often a loop is taken to run whose number of iterations is not known.
-TYPICAL_ITERATIONS = 100
 #: What a call into Python is taken to last, in nanoseconds.
 CALL_WORK = 5_000.0
 

@@ -28,13 +28,18 @@ _OWN = re.compile(r"@\S+ = (?!external|private|.*\bconstant\b)")
 _VECTORS = "llvm.compiler.used"
 
 
-def partition(text: str) -> list[str]:
-    """The modules of which ``text`` is made up; the first defines what ``text`` exports."""
+def partition(text: str, like: str | None = None) -> list[str]:
+    """The modules of which ``text`` is made up; the first defines what ``text`` exports.
+
+    With ``like``, a text with the same functions, it is cut where that would be.
+    """
     functions = {match[1]: match[0] for match in _FUNCTION.finditer(text)}
+    sizes = {match[1]: len(match[0]) for match in _FUNCTION.finditer(like)} if like is not None else {
+        name: len(function) for name, function in functions.items()}
     candidates = [name for name in functions if _NEST.match(name)]
-    if sum(len(functions[name]) for name in candidates) < LEAST_TEXT:
+    if sum(sizes[name] for name in candidates) < LEAST_TEXT:
         return [text]
-    most = MOST_MODULES if len(text) > LONG_TEXT else USUAL_MODULES
+    most = MOST_MODULES if len(like or text) > LONG_TEXT else USUAL_MODULES
     globals_ = {line[1:].split(" ", 1)[0] if line[0] == "@" else line: line
                 for line in _FUNCTION.sub("", text).split("\n") if line}
     vectors = _NAME.findall(globals_.pop(_VECTORS, ""))[1:]
@@ -44,7 +49,7 @@ def partition(text: str) -> list[str]:
     bound = _users(own, names)
     nests = dict.fromkeys(name for name in candidates if name not in bound)
     main = [name for name in functions if name not in nests and not name.startswith("gx.")]
-    groups = _balanced(main, nests, {name: len(function) for name, function in functions.items()}, most)
+    groups = _balanced(main, nests, sizes, most)
     if len(groups) == 1:
         return [text]
     modules = []

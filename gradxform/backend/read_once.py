@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.nodes import Node
 from gradxform.backend.recompute import fixed_memory
 from gradxform.dtypes import bool_, int64
@@ -29,9 +30,9 @@ MAX_PARTS = 400
 DEEPEST = 32
 
 
-def merge_read_once(nodes: list[Node], outputs: Iterable[Var]) -> None:
+def merge_read_once(nodes: list[Node], outputs: Iterable[Var], journal: Journal = SILENT) -> None:
     """Put such values of the block, and of the blocks within it, where they are read."""
-    merging = _Merging(nodes, outputs)
+    merging = _Merging(nodes, outputs, journal)
     merging.decide(nodes)
     merging.carry_out(nodes)
 
@@ -49,7 +50,8 @@ class _Use:
 class _Merging:
     """First decides what goes where, on the expressions as they were, then writes each new expression once."""
 
-    def __init__(self, nodes: Sequence[Node], outputs: Iterable[Var]) -> None:
+    def __init__(self, nodes: Sequence[Node], outputs: Iterable[Var], journal: Journal) -> None:
+        self.journal = journal
         self.fixed = fixed_memory(nodes, outputs)
         self.uses: dict[Var, dict[int, _Use]] = {}
         self.node_of: dict[Var, Node] = {}
@@ -114,6 +116,8 @@ class _Merging:
             self.guarded.add(root)
         self.reader_of[node] = (use.reader, use.displaced or not _is_identity(use.load) or _changes_extent(node, use.load))
         self.gone.add(node)
+        self.journal.where(node.var, "register", None, "read once{}: computed within what reads it",
+                           ", at another index" if shifted else "")
         return True
 
     def merge_scaled(self, node: Node) -> bool:
@@ -137,6 +141,8 @@ class _Merging:
             self.size[root] += self.size[node]
             self.grown.add(root)
         self.gone.add(node)
+        self.journal.where(node.var, "computed anew", None, "little more than an element of an array: {} read that instead",
+                           len(uses))
         return True
 
     def suits(self, node: Node, use: _Use, root: Node) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import prod
 
 from gradxform.backend.instructions import cost
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.nodes import Node
 from gradxform.ir import Var
 from gradxform.loopir.expression import INDEX_CHECKS, Apply, Expression, Load, Symbol, loads, parts, symbols
@@ -32,56 +33,65 @@ IN_ORDER = ("scatter", "cumulative")
 #: As many values at most are computed anew for one.
 MOST_VALUES = 50
 
+#: Kinds of nodes whose operands and results lie in memory.
+_NAMES = {"product": "product of matrices", "loop": "loop", "choice": "branch", "call": "call"}
+
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Variables that must lie in memory, and those whose memory another value takes over at some time."""
+    """Variables that must lie in memory, with the reason why, and those whose memory another value takes over at some time."""
 
-    stored: frozenset[Var]
+    stored: Mapping[Var, str]
     overwritten: frozenset[Var]
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What computing a value once more costs, and what may be spent on it instead of storing it."""
+    """What computing a value of ``nbytes`` once more costs, and what may be spent on it instead of storing it."""
 
     arithmetic: float
     budget: float
+    nbytes: int
 
 
 def fixed_memory(nodes: Sequence[Node], outputs: Iterable[Var]) -> Fixed:
     """What lies in memory whatever is decided here: results, and what products, loops, branches, calls and updates use."""
-    stored, overwritten = set(outputs), set[Var]()
+    stored, overwritten = dict.fromkeys(outputs, "a result"), set[Var]()
+
+    def keep(why: str, variables: Iterable[Var]) -> None:
+        for var in variables:
+            stored.setdefault(var, why)
 
     def walk(block: Sequence[Node]) -> None:
         for node in block:
             overwritten.update(base for _, base in node.bases)
-            stored.update(var for pair in node.bases for var in pair)
-            stored.update(node.after)
-            stored.update(_compared(node))
-            if node.kind in ("product", "loop", "choice", "call"):
-                stored.update(load.buffer for load in node.reads)
-                stored.update(node.results)
+            keep("updated in place, or in memory taken over", [var for pair in node.bases for var in pair])
+            keep("complete before something else may begin", node.after)
+            keep("compared for equality, for which all must see the same bits", _compared(node))
+            if node.kind in _NAMES:
+                keep(f"an operand of a {_NAMES[node.kind]}", [load.buffer for load in node.reads])
+                keep(f"the result of a {_NAMES[node.kind]}", node.results)
             if node.loop is not None:
                 handed = [node.loop.condition, node.loop.end]
                 handed += [part for carry in node.loop.carries for part in (carry.start, carry.following)]
                 handed += [record.position for record in node.loop.records]
-                stored.update(load.buffer for expression in handed for load in loads(expression))
-                stored.update(record.element for record in node.loop.records)
-                stored.update(carry.source for carry in node.loop.carries if carry.source is not None)
+                keep("handed on by a loop", [load.buffer for expression in handed for load in loads(expression)])
+                keep("recorded by a loop", [record.element for record in node.loop.records])
+                keep("handed on by a loop", [carry.source for carry in node.loop.carries if carry.source is not None])
             if node.choice is not None:
                 for arm in node.choice.arms:
-                    stored.update(load.buffer for value in arm.values for load in loads(value))
-                    stored.update(source for source in arm.sources if source is not None)
+                    keep("given by a branch", [load.buffer for value in arm.values for load in loads(value)])
+                    keep("given by a branch", [source for source in arm.sources if source is not None])
             for inner in node.blocks:
                 walk(inner)
 
     walk(nodes)
-    return Fixed(frozenset(stored), frozenset(overwritten))
+    return Fixed(stored, frozenset(overwritten))
 
 
 def prices(
-    nodes: Sequence[Node], bound: Mapping[Symbol, Expression], fixed: Fixed, stored: Container[Var] = ()
+    nodes: Sequence[Node], bound: Mapping[Symbol, Expression], fixed: Fixed, stored: Container[Var] = (),
+    journal: Journal = SILENT,
 ) -> dict[Node, Price]:
     """The nodes of a block, with the axes in ``bound`` fixed by outer loops, that may be computed where they are read.
 
@@ -99,6 +109,8 @@ def prices(
         free = [a for a in node.axes if isinstance(a, Symbol) and a not in bound]
         elements = prod(a.extent for a in free)
         if elements <= SMALL_ELEMENTS or not all(_is_plain(load, free, fixed.overwritten) for load in node.reads):
+            journal.remark(node.var, "price", "too few elements to compute again" if elements <= SMALL_ELEMENTS else
+                           "reads what is looked up, overwritten, or in another order")
             continue
         work = {node.var: _arithmetic(node.expression)}
         for buffer in {load.buffer for load in node.reads}:
@@ -113,8 +125,14 @@ def prices(
         large = [var for var, extent in needed.items() if 2 * extent > elements]
         size = elements * node.var.type.dtype.itemsize
         budget = next(limit for least, limit in BUDGETS if size >= least)
-        if spent <= budget and len(large) <= MOST_ARRAYS and len(work) <= MOST_VALUES:
-            found[node] = Price(spent, budget)
+        if spent > budget:
+            journal.remark(node.var, "price", "{:.2g} ns an element to compute it again, more than {:.2g}", spent, budget)
+        elif len(large) > MOST_ARRAYS:
+            journal.remark(node.var, "price", "{} arrays to read to compute it again, more than {}", len(large), MOST_ARRAYS)
+        elif len(work) > MOST_VALUES:
+            journal.remark(node.var, "price", "{} values to compute again for it, more than {}", len(work), MOST_VALUES)
+        else:
+            found[node] = Price(spent, budget, size)
             behind[node.var] = work, elements
             arrays[node.var] = needed
     return found

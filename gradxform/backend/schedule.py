@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.nodes import Node
 from gradxform.backend.recompute import Price
 from gradxform.ir import Var
@@ -61,9 +62,11 @@ class Partition:
     """
 
     def __init__(
-        self, nodes: Sequence[Node], bound: Mapping[Symbol, Expression], repeatable: Mapping[Node, Price]
+        self, nodes: Sequence[Node], bound: Mapping[Symbol, Expression], repeatable: Mapping[Node, Price],
+        journal: Journal = SILENT,
     ) -> None:
         self.bound = bound
+        self.journal = journal
         self.repeatable = dict(repeatable)
         self.groups: list[Group] = []
         self.group_of: dict[Var, int] = {}
@@ -74,6 +77,8 @@ class Partition:
         for node in _bases_first(nodes):
             if node not in self.repeatable:
                 self.place(node)
+        for node, price in self.repeatable.items():
+            journal.repeated(node.var, price)
 
     # ----------------------------------------------------------------------------------- values computed anew
 
@@ -109,7 +114,13 @@ class Partition:
                 return found
         for inner, times in shifted.items():
             price = self.repeatable[inner]
-            if times * price.arithmetic > price.budget or self.volume(node) > 2 * self.volume(inner):
+            if times * price.arithmetic > price.budget:
+                self.journal.remark(inner.var, "price", "{:.2g} ns to compute it again, at {} indices: more than {:.2g}",
+                                    price.arithmetic, times, price.budget)
+                return inner
+            if self.volume(node) > 2 * self.volume(inner):
+                self.journal.remark(inner.var, "price", "read by a loop over {:,} elements, more than twice its own {:,}",
+                                    self.volume(node), self.volume(inner))
                 return inner
         return None
 
@@ -124,6 +135,7 @@ class Partition:
             axes = tuple([fresh.get(a, a) if isinstance(a, Symbol) else a for a in node.axes])
             found = Node(Var(node.var.type), "map", axes, at(node.expression, node, axes))
             self.copies[node, position, axis] = self.node_of[found.var] = found
+            self.journal.repeats(node.var, found.var)
             self.insert(found, position, fresh[axis])
         return found
 
@@ -158,6 +170,8 @@ class Partition:
                 inner = self.inner(load)
                 if inner is not None:
                     own = own_axis(load, inner, axis)
+                    if own is None:
+                        self.journal.repeats(inner.var, None)
                     replaced[id(load)] = at(inner.expression, inner, load.index) if own is None else Load(
                         self.copy(inner, position, own).var, load.index, load.dtype)
             node.rewrite(replaced)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gradxform.backend.blocks import Blocks, crossing_symbols, loads_of, rewritten
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.loopir.expression import (
     Apply,
     Expression,
@@ -46,11 +47,11 @@ BLOCK_BYTES = 256 * 1024
 MAX_BLOCK = 64
 
 
-def split_kernel(kernel: Kernel) -> Kernel:
+def split_kernel(kernel: Kernel, journal: Journal = SILENT) -> Kernel:
     """The kernel with long bodies split; the same object if there are none."""
     if all(weight(nest.body) <= SPLIT_STATEMENTS for nest in kernel.nests):
         return kernel
-    return replace(kernel, nests=tuple([_split_nest(nest, number) for number, nest in enumerate(kernel.nests)]))
+    return replace(kernel, nests=tuple([_split_nest(nest, number, journal) for number, nest in enumerate(kernel.nests)]))
 
 
 def weight(statements: Sequence[Statement]) -> int:
@@ -58,10 +59,10 @@ def weight(statements: Sequence[Statement]) -> int:
     return sum(1 + sum(map(weight, bodies(s))) for s in statements)
 
 
-def _split_nest(nest: Nest, number: int) -> Nest:
+def _split_nest(nest: Nest, number: int, journal: Journal) -> Nest:
     if weight(nest.body) <= SPLIT_STATEMENTS:
         return nest
-    blocks = Blocks(f"p{number}.")
+    blocks = Blocks(f"p{number}.", journal)
     body = _split(nest.body, blocks)
     return replace(nest, body=tuple(body), locals=(*nest.locals, *blocks.buffers))
 

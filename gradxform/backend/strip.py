@@ -18,6 +18,7 @@ from math import prod
 from gradxform.backend.blocks import Blocks, loads_of
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.jam import contracted, filled_by, own_buffers, products_in, target_of
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.liveness import touched
 from gradxform.loopir.expression import ZERO, Apply, Expression, Symbol, known, parts, symbols
 from gradxform.loopir.loops import (
@@ -44,14 +45,14 @@ LEAST_LANES, MOST_LANES = 8, 64
 SHORT_LOOP = 32
 
 
-def strip_kernel(kernel: Kernel) -> Kernel:
+def strip_kernel(kernel: Kernel, journal: Journal = SILENT) -> Kernel:
     """The kernel with such loops in pieces; the same object if there are none."""
-    nests = tuple([_nest(nest, number) for number, nest in enumerate(kernel.nests)])
+    nests = tuple([_nest(nest, number, journal) for number, nest in enumerate(kernel.nests)])
     return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
 
 
-def _nest(nest: Nest, number: int) -> Nest:
-    blocks = Blocks(f"s{number}.")
+def _nest(nest: Nest, number: int, journal: Journal) -> Nest:
+    blocks = Blocks(f"s{number}.", journal)
     body = _inside(nest.body, blocks, None)
     return nest if body is nest.body else replace(nest, body=body, locals=(*nest.locals, *blocks.buffers))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.nodes import Node
 from gradxform.backend.schedule import Group, at
 from gradxform.ir import Var
@@ -23,7 +24,7 @@ LEAST_EXTENT = 512
 MAX_PARTS = 200
 
 
-def widen_sums(groups: Sequence[Group], *stored: Container[Var]) -> list[Group]:
+def widen_sums(groups: Sequence[Group], *stored: Container[Var], journal: Journal = SILENT) -> list[Group]:
     """The groups with such sums in the group behind theirs, if they have to come first neither for it nor for others.
 
     What one of ``stored`` contains lies in memory, and stays in its loop.
@@ -34,6 +35,8 @@ def widen_sums(groups: Sequence[Group], *stored: Container[Var]) -> list[Group]:
             earlier = result.pop()
             maps = {node.var: node for node in earlier.members if node.kind == "map"}
             for node in earlier.members:
+                if node.kind == "map":
+                    journal.where(node.var, "register", None, "computed within a sum that has joined the loop behind it")
                 if node.kind == "reduction":
                     _join(node, _inlined(node.expression, maps), earlier, group)
         result.append(group)

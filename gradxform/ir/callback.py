@@ -36,6 +36,9 @@ class Callback:
     identity: Hashable
     #: Which operands and results are complex numbers, given as real arrays of shape S + (2,).
     paired: tuple[tuple[bool, ...], tuple[bool, ...]] | None = None
+    #: What a native function whose program has this callback is wrapped in: gives a function with something to do when
+    #: a call ends, be it by an exception.
+    around: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Callback) and self.identity == other.identity
@@ -47,6 +50,14 @@ class Callback:
         return self.name
 
     __repr__ = __str__
+
+
+def wrapped(function: Callable[..., Any], called: Sequence[Callback]) -> Callable[..., Any]:
+    """``function`` in all that callbacks want around a call of it; itself if they want nothing."""
+    for around in dict.fromkeys([callback.around for callback in called]):
+        if around is not None:
+            function = around(function)
+    return function
 
 
 def has_effect(equation: Equation) -> bool:

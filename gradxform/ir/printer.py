@@ -33,9 +33,14 @@ def _all_names() -> Iterator[str]:
 
 
 class Names:
-    """Gives variables their names, in the order in which they are first asked for."""
+    """Gives variables their names, in the order in which they are first asked for.
 
-    def __init__(self) -> None:
+    A ``shared`` one also names the variables of the programs within a program, which have names of their own otherwise,
+    so that each name in several texts means one variable.
+    """
+
+    def __init__(self, shared: bool = False) -> None:
+        self.shared = shared
         self._names: dict[Var, str] = {}
         self._fresh = _all_names()
 
@@ -67,14 +72,14 @@ def literal_text(literal: Literal) -> str:
     return f"{text}:{SHORT_NAMES[dtype]}"
 
 
-def param_text(value: Any) -> str:
-    """A parameter as text, the same in every process."""
+def param_text(value: Any, names: Names | None = None) -> str:
+    """A parameter as text, the same in every process. The variables of programs are named by ``names`` if it is given."""
     if isinstance(value, Program):
-        return print_program(value)
+        return print_program(value, names=names)
     if isinstance(value, np.dtype):
         return SHORT_NAMES.get(value, str(value))
     if isinstance(value, tuple):
-        return "(" + ",".join(map(param_text, value)) + ("," if len(value) == 1 else "") + ")"
+        return "(" + ",".join([param_text(part, names) for part in value]) + ("," if len(value) == 1 else "") + ")"
     return str(value) if isinstance(value, str) else repr(value)
 
 
@@ -84,17 +89,19 @@ def equation_text(equation: Equation, names: Names) -> str:
     outputs = " ".join([f"{names(var)}:{type_text(var.type)}" for var in equation.outputs])
     params = ""
     if equation.params:
-        params = "[" + " ".join([f"{name}={param_text(value)}" for name, value in equation.params]) + "]"
+        within = names if names.shared else None
+        params = "[" + " ".join([f"{name}={param_text(value, within)}" for name, value in equation.params]) + "]"
     application = f"{equation.operation.name}{params} {inputs}".rstrip()
     return f"{outputs} = {application}" if outputs else application
 
 
-def print_program(program: Program, sources: bool = False) -> str:
+def print_program(program: Program, sources: bool = False, names: Names | None = None) -> str:
     """The program as text: one line up to two equations, else one line per equation.
 
-    With ``sources`` each equation is followed by the user's file and line.
+    With ``sources`` each equation is followed by the user's file and line. ``names`` names the variables, from a on
+    unless it is given.
     """
-    names = Names()
+    names = names or Names()
     inputs = " ".join([f"{names(var)}:{type_text(var.type)}" for var in program.inputs])
     lines = []
     for equation in program.equations:

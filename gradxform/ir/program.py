@@ -115,6 +115,11 @@ class Program:
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        from gradxform.ir.highlighting import notebook_html
+
+        return notebook_html(str(self))
+
 
 def programs_in(value: object) -> tuple[Program, ...]:
     """The programs that a parameter holds."""

@@ -12,8 +12,10 @@ from gradxform.api.disabling import jit_disabled
 from gradxform.api.tracing import name_of, trace, types_of
 from gradxform.core import Builder, Tracer, run, shape_of, type_of
 from gradxform.core.source import user_line
+from gradxform.dtypes import int64
 from gradxform.errors import ArgumentError, ArgumentTypeError, ShapeError
 from gradxform.ir import ArrayType, Program
+from gradxform.lax.progress import Meter, Progress, meter_of
 from gradxform.lax.staging import (
     Body,
     as_type,
@@ -29,14 +31,14 @@ from gradxform.lax.staging import (
 from gradxform.lax.stepping import pair, scan_in_python
 from gradxform.operands import stack
 from gradxform.primitives.scan import scan as record_scan
-from gradxform.primitives.shape import concatenate, reshape, slice_along
+from gradxform.primitives.shape import concatenate, iota, reshape, slice_along
 
 Carry = TypeVar("Carry")
 
 
 def scan(
     f: Callable[[Carry, Any], tuple[Carry, Any]], init: Carry, xs: Any = None, length: int | None = None,
-    reverse: bool = False, unroll: int | bool = 1, checkpoint: int | str | None = None,
+    reverse: bool = False, unroll: int | bool = 1, checkpoint: int | str | None = None, *, progress: Progress = False,
 ) -> tuple[Carry, Any]:
     """Walk along the leading axis of ``xs`` with a carry, and stack what each step gives.
 
@@ -64,14 +66,18 @@ def scan(
             again at a time: O(n / k + k) memory for one run more of the loop. 'sqrt' chooses k near sqrt(n). 'binomial'
             keeps about log2(n) carries at any time, for about log(n) runs of the loop, in the best possible order. The
             elements of ``xs`` and of the results are stored as ever; forward mode needs none of this.
+        progress: True shows a progress bar on stderr while the loop runs, a string is its description, and a dict holds
+            options of tqdm, such as ``desc``, ``unit`` or ``file``. Reverse mode shows the bar for the loop itself, and
+            none for the way back.
 
     Returns:
         (the last carry, the elements stacked along a new first axis of extent n), pytrees both. n may be 0.
 
     Raises:
         TreeError: the carry that is returned has another structure, dtype or shape than the one that comes in.
-        ShapeError: leaves of ``xs`` differ in their leading extent, or have none. ArgumentError: ``length`` contradicts
-        it, is negative, or is missing. ArgumentTypeError: ``f`` does not return a pair.
+        ShapeError: leaves of ``xs`` differ in their leading extent, or have none.
+        ArgumentError: ``length`` contradicts it, is negative, or is missing.
+        ArgumentTypeError: ``f`` does not return a pair.
 
     >>> import numpy as np
     >>> scan(lambda total, x: (total + x, total * x), 0.0, np.array([1.0, 2.0, 3.0]))
@@ -84,13 +90,14 @@ def scan(
     count = leading_extent(purpose, elements, xs_tree, length)
     factor = unroll_factor(purpose, unroll, count)
     check_checkpoint(purpose, checkpoint)
+    meter = meter_of(purpose, progress)
     if jit_disabled() and count:
-        return scan_in_python(purpose, f, init, elements, xs_tree, count, reverse)
+        return scan_in_python(purpose, f, init, elements, xs_tree, count, reverse, meter)
 
     def record(operands: list[Any]) -> Any:
         stacked = operands[len(carry):]
         return record_loop(purpose, f, operands[:len(carry)], carry_tree, stacked, element_types(stacked), xs_tree, count,
-                       reverse=bool(reverse), unroll=factor, checkpoint=checkpoint)
+                       reverse=bool(reverse), unroll=factor, checkpoint=checkpoint, meter=meter)
 
     result: tuple[Carry, Any] = staged(purpose, record, [*carry, *elements])
     return result
@@ -200,16 +207,22 @@ def trace_step(
 def record_loop(
     purpose: str, function: Callable[..., Any], carry: Sequence[Any], carry_tree: tree.TreeDef, elements: Sequence[Any],
     element_types: Sequence[ArrayType], xs_tree: tree.TreeDef, length: int, *, reverse: bool, unroll: int,
-    checkpoint: int | str | None,
+    checkpoint: int | str | None, meter: Meter | None,
 ) -> tuple[Any, Any]:
     """Record a scan into the open builder: (carry, ys) as pytrees."""
     body, types, y_tree = trace_step(purpose, function, types_of(carry), carry_tree, element_types, xs_tree)
     values = [as_type(x, t) for x, t in zip(carry, types, strict=True)]
+    if meter is not None:
+        body = meter.in_scan(body, length, reverse)
+        elements = [*elements, iota((length,), int64, 0)]
+        meter.effect("open", total=meter.total(length))
     if unroll == 1:
         results = record_scan(body.program, None, body.constants, values, list(elements), length=length, reverse=reverse,
                               checkpoint=checkpoint)
     else:
         results = _unrolled(body, values, elements, length, reverse, unroll, checkpoint)
+    if meter is not None:
+        meter.effect("close", done=meter.total(length))
     found = [strong(x) for x in results]
     return tree.unflatten(carry_tree, found[:len(types)]), tree.unflatten(y_tree, found[len(types):])
 

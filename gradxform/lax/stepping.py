@@ -10,6 +10,7 @@ from gradxform.api.stepping import given, steppable
 from gradxform.api.tracing import as_values, types_of
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentTypeError
+from gradxform.lax.progress import Meter, stepped_bar
 from gradxform.lax.staging import merged_carry, operand_leaves, strong
 from gradxform.operands import cast, promote_operands, stack
 
@@ -25,18 +26,20 @@ def pair(purpose: str, result: Any) -> tuple[Any, Any]:
 
 def scan_in_python(
     purpose: str, function: Callable[..., Any], init: Any, elements: Sequence[Any], xs_tree: tree.TreeDef, length: int,
-    reverse: bool,
+    reverse: bool, meter: Meter | None,
 ) -> tuple[Any, Any]:
     """The loop as Python runs it: ``function`` gets the values themselves."""
     carry = PythonCarry(purpose, init)
     steps: list[list[Any]] = [[]] * length
     y_tree = None
-    for position in reversed(range(length)) if reverse else range(length):
-        element = tree.unflatten(xs_tree, [given(x[position]) for x in elements])
-        next_carry, y = pair(purpose, function(carry.value, element))
-        carry.update(next_carry)
-        leaves, y_tree = tree.flatten(y)
-        steps[position] = as_values(leaves, f"{purpose}: the result")
+    with stepped_bar(meter, length) as advance:
+        for position in reversed(range(length)) if reverse else range(length):
+            element = tree.unflatten(xs_tree, [given(x[position]) for x in elements])
+            next_carry, y = pair(purpose, function(carry.value, element))
+            carry.update(next_carry)
+            leaves, y_tree = tree.flatten(y)
+            steps[position] = as_values(leaves, f"{purpose}: the result")
+            advance()
     assert y_tree is not None
     # A Python scalar in the first carry may have let the first result have another dtype than the others.
     stacked = [steppable(strong(stack(promote_operands(purpose, *ys)))) for ys in zip(*steps, strict=True)]

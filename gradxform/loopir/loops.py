@@ -29,11 +29,14 @@ from typing import Any, Literal
 
 from gradxform.data_class import data_class
 from gradxform.dtypes import DType, uint8
-from gradxform.ir import Callback
+from gradxform.ir import Callback, Var
 from gradxform.loopir.expression import Expression, Index, Symbol
 from gradxform.loopir.routine import Routine
 
 Space = Literal["input", "output", "arena", "local", "tape"]
+
+#: How often a loop is taken to run whose number of iterations is not known.
+TYPICAL_ITERATIONS = 100
 
 
 @data_class(frozen=True, slots=True, eq=False)
@@ -327,6 +330,7 @@ class Nest:
     chunks: int = 0
     repeatable: bool = True
     work: float = 0.0  # estimated nanoseconds on one core
+    values: tuple[Var, ...] = ()  # the variables that it computes: the program's, copies of these, and auxiliary ones
 
 
 @data_class(frozen=True, slots=True, eq=False)
@@ -346,3 +350,8 @@ class Kernel:
         from gradxform.loopir.printer import print_kernel
 
         return print_kernel(self)
+
+    def _repr_html_(self) -> str:
+        from gradxform.ir.highlighting import notebook_html
+
+        return notebook_html(str(self))

@@ -18,6 +18,7 @@ from gradxform.loopir.loops import (
     Let,
     Matrix,
     Native,
+    Nest,
     Part,
     Region,
     Reserve,
@@ -122,9 +123,19 @@ def print_kernel(kernel: Kernel) -> str:
         where = "" if buffer.space == "tape" else f" at {kernel.offsets.get(buffer.name, 0)}"
         lines.append(f"  {place} {buffer_text(buffer)}{where}")
     for number, nest in enumerate(kernel.nests):
-        head = f"nest {number}:" if not nest.chunks else f"nest {number}: parallel for {nest.chunk.name} in 0 .. {nest.chunks}:"  # type: ignore[union-attr]
-        lines.append(f"  {head}  # about {nest.work / 1000:.3g} us")
-        lines += [f"    local {buffer_text(buffer)}" for buffer in nest.locals]
-        for statement in nest.body:
-            lines += _lines(statement, "    ")
+        lines.append(f"  {nest_head(number, nest)}  # about {nest.work / 1000:.3g} us")
+        lines += ["  " + line for line in nest_lines(nest)]
     return "\n".join(lines)
+
+
+def nest_head(number: int, nest: Nest) -> str:
+    """``nest 2:``, and whether it runs in parallel."""
+    if nest.chunk is None or not nest.chunks:
+        return f"nest {number}:"
+    return f"nest {number}: parallel for {nest.chunk.name} in 0 .. {nest.chunks}:"
+
+
+def nest_lines(nest: Nest) -> list[str]:
+    """What stands within a nest: its own memory, then its statements."""
+    lines = [f"  local {buffer_text(buffer)}" for buffer in nest.locals]
+    return lines + [line for statement in nest.body for line in _lines(statement, "  ")]

@@ -1,6 +1,6 @@
 """Program -> Program, with the same meaning: one pass a file, all of them in the order of pipeline.PASSES."""
 
-from gradxform.passes.pipeline import PASSES, describe, optimise
+from gradxform.passes.pipeline import PASSES, PassRecord, describe, optimise
 from gradxform.passes.rewriting import Vocabulary
 
-__all__ = ["PASSES", "Vocabulary", "describe", "optimise"]
+__all__ = ["PASSES", "PassRecord", "Vocabulary", "describe", "optimise"]

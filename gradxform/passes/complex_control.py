@@ -67,7 +67,7 @@ def interleaving(callback: Callback, operands: tuple[bool, ...], results: tuple[
         found = callback.call(given, wanted)
         return [as_parts(value) if flag else value for value, flag in zip(found, results, strict=True)]
 
-    return Callback(callback.name, call, callback.identity, (operands, results))
+    return Callback(callback.name, call, callback.identity, (operands, results), callback.around)
 
 
 def custom_linear(writer: Writer, equation: Equation) -> None:

@@ -7,8 +7,10 @@ the same object if it found nothing to do. Passes know operations by name only; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 
 from gradxform.config import config
+from gradxform.data_class import data_class
 from gradxform.ir import Equation, Program, check
 from gradxform.passes.basis import remove_basis
 from gradxform.passes.complex_pairs import split_complex
@@ -54,73 +56,113 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
 MAX_ROUNDS = 3
 
 
-def optimise(program: Program, vocabulary: Vocabulary) -> Program:
+@data_class(frozen=True, slots=True, eq=False)
+class PassRecord:
+    """One application of one pass that changed something.
+
+    ``round`` counts from 1; it is 0 for what is done once, before all rounds or after them. ``within`` holds the names of the
+    equations, from the outside in, whose inner program it is: () for the program itself. Programs within equations have records
+    of their own, so ``before`` need not be the ``after`` of the record in front of it.
+    """
+
+    name: str
+    purpose: str
+    round: int
+    within: tuple[str, ...]
+    before: Program
+    after: Program
+    seconds: float
+
+
+Observer = Callable[[PassRecord], object]
+
+
+def optimise(program: Program, vocabulary: Vocabulary, observe: Observer | None = None) -> Program:
     """``program`` after all passes, programs within its equations included; inputs and outputs keep their places.
 
-    Complex ones are real arrays of the same memory from here on; see complex_pairs.
+    Complex ones are real arrays of the same memory from here on; see complex_pairs. ``observe`` is told of each application of
+    a pass that changed something.
     """
-    verify = config.snapshot().verify_ir
-    split = split_complex(program, vocabulary)
-    if verify and split is not program:
-        check(split, "after complex numbers became pairs")
-    written = write_pieces(_optimised(split, vocabulary, {}, verify), vocabulary)
-    if verify:
-        check(written, "after pieces became stores")
-    return written
+    run = _Run(vocabulary, observe)
+    split = run.apply("complex", split_complex, "split complex numbers into pairs of real ones", program)
+    return run.apply("pieces", write_pieces, "write concatenations of many single elements by stores", run.optimised(split))
 
 
-def _optimised(program: Program, vocabulary: Vocabulary, done: dict[Program, Program], verify: bool) -> Program:
-    found = done.get(program)
-    if found is not None:
-        return found
-    current = program
-    finished: dict[Pass, Program] = {}  # the program in which a pass has found nothing to do
-    for _ in range(MAX_ROUNDS):
-        before = current
-        for name, apply, _ in PASSES:
-            if finished.get(apply) is current:
-                continue
-            after = apply(current, vocabulary)
-            if name == "inline":
-                # Loops exchange equations with what stands around them: their programs should be simple by then.
-                after = _with_inner(after, vocabulary, done, verify)
-            if after is current:
-                finished[apply] = current
-            elif verify:
+class _Run:
+    """One run of all passes. ``done`` are the programs that are optimised, with what became of them."""
+
+    def __init__(self, vocabulary: Vocabulary, observe: Observer | None) -> None:
+        self.vocabulary = vocabulary
+        self.observe = observe
+        self.verify = config.snapshot().verify_ir
+        self.done: dict[Program, Program] = {}
+        self.within: tuple[str, ...] = ()
+
+    def apply(self, name: str, apply: Pass, purpose: str, program: Program, number: int = 0) -> Program:
+        begin = perf_counter()
+        after = apply(program, self.vocabulary)
+        if after is not program:
+            if self.observe is not None:
+                self.observe(PassRecord(name, purpose, number, self.within, program, after, perf_counter() - begin))
+            if self.verify:
                 check(after, f"after pass {name}")
-            current = after
-        if current is before:
-            break
-    current = _with_inner(current, vocabulary, done, verify)
-    done[program] = done[current] = current
-    return current
+        return after
 
-
-def _with_inner(program: Program, vocabulary: Vocabulary, done: dict[Program, Program], verify: bool) -> Program:
-    """``program`` with the programs among the parameters of its equations optimised too."""
-
-    def visit(value: object) -> object:
-        if isinstance(value, Program):
-            return _optimised(value, vocabulary, done, verify)
-        if isinstance(value, tuple):
-            parts = tuple([visit(part) for part in value])
-            return parts if any(a is not b for a, b in zip(parts, value, strict=True)) else value
-        return value
-
-    equations: list[Equation] = []
-    changed = False
-    for equation in program.equations:
-        params = equation.params
-        for _, value in params:
-            if isinstance(value, (Program, tuple)):
-                visited = tuple([(name, visit(part)) for name, part in params])
-                if any(a[1] is not b[1] for a, b in zip(visited, params, strict=True)):
-                    equation = Equation(
-                        equation.operation, equation.inputs, visited, equation.outputs, equation.source)
-                    changed = True
+    def optimised(self, program: Program) -> Program:
+        found = self.done.get(program)
+        if found is not None:
+            return found
+        current = program
+        finished: dict[Pass, Program] = {}  # the program in which a pass has found nothing to do
+        for number in range(1, MAX_ROUNDS + 1):
+            before = current
+            for name, apply, purpose in PASSES:
+                if finished.get(apply) is current:
+                    continue
+                after = self.apply(name, apply, purpose, current, number)
+                if name == "inline":
+                    # Loops exchange equations with what stands around them: their programs should be simple by then.
+                    after = self.with_inner(after)
+                if after is current:
+                    finished[apply] = current
+                current = after
+            if current is before:
                 break
-        equations.append(equation)
-    return Program(program.inputs, tuple(equations), program.outputs, program.name) if changed else program
+        current = self.with_inner(current)
+        self.done[program] = self.done[current] = current
+        return current
+
+    def with_inner(self, program: Program) -> Program:
+        """``program`` with the programs among the parameters of its equations optimised too."""
+
+        def visit(value: object) -> object:
+            if isinstance(value, Program):
+                return self.optimised(value)
+            if isinstance(value, tuple):
+                parts = tuple([visit(part) for part in value])
+                return parts if any(a is not b for a, b in zip(parts, value, strict=True)) else value
+            return value
+
+        outside = self.within
+        equations: list[Equation] = []
+        changed = False
+        for equation in program.equations:
+            params = equation.params
+            for _, value in params:
+                if isinstance(value, (Program, tuple)):
+                    self.within = (*outside, equation.operation.name)
+                    visited = tuple([(name, visit(part)) for name, part in params])
+                    if any(a[1] is not b[1] for a, b in zip(visited, params, strict=True)):
+                        equation = Equation(
+                            equation.operation, equation.inputs, visited, equation.outputs, equation.source)
+                        changed = True
+                    break
+            equations.append(equation)
+        self.within = outside
+        if not changed:
+            return program
+        after = Program(program.inputs, tuple(equations), program.outputs, program.name)
+        return check(after, "after passes within its equations") if self.verify else after
 
 
 def describe() -> str:

@@ -22,6 +22,7 @@ from gradxform.primitives import (
     implicit,
     indexing,
     integrals,
+    lanes,
     linalg,
     linalg_equations,
     linalg_pseudo,
@@ -125,8 +126,8 @@ ROSTER: dict[str, Primitive] = {
     primitive.name: primitive
     for family in (linear, arithmetic, complex_numbers, elementary, special, gamma_functions, bessel, integrals, logic, bits,
                    random_bits, shape, fourier, reductions, cumulative, contraction, indexing, sorting, call, callback, scan,
-                   while_loop, cond, constant, custom, checkpointing, implicit, windows, failing, linalg, linalg_solve,
-                   linalg_qr, linalg_spectral, linalg_pseudo, linalg_equations)
+                   while_loop, cond, constant, custom, checkpointing, implicit, windows, failing, lanes, linalg,
+                   linalg_solve, linalg_qr, linalg_spectral, linalg_pseudo, linalg_equations)
     for primitive in family.PRIMITIVES
 }
 
