@@ -12,40 +12,44 @@ np.float64(0.0)
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from gradxform import cache, debug, errors, lax, numpy, tree
-from gradxform.api import (
-    ShapeDType,
-    SymbolicZero,
-    checkpoint,
-    checkpoint_name,
-    checkpoint_policies,
-    closure_convert,
-    custom_jvp,
-    custom_rule,
-    custom_vjp,
-    disable_jit,
-    eval_shape,
-    grad,
-    hessian,
-    hvp,
-    jacfwd,
-    jacrev,
-    jit,
-    jvp,
-    linear_transpose,
-    linearize,
-    make_ir,
-    make_jaxpr,
-    remat,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-    vmap,
-)
-from gradxform.api.callbacks import io_callback, pure_callback
-from gradxform.array import Array
-from gradxform.config import config
-from gradxform.dtypes import float0
+from gradxform.collection import paused_collection
+
+# Thousands of functions and classes are made, and all stay.
+with paused_collection():
+    from gradxform import cache, debug, errors, lax, numpy, tree
+    from gradxform.api import (
+        ShapeDType,
+        SymbolicZero,
+        checkpoint,
+        checkpoint_name,
+        checkpoint_policies,
+        closure_convert,
+        custom_jvp,
+        custom_rule,
+        custom_vjp,
+        disable_jit,
+        eval_shape,
+        grad,
+        hessian,
+        hvp,
+        jacfwd,
+        jacrev,
+        jit,
+        jvp,
+        linear_transpose,
+        linearize,
+        make_ir,
+        make_jaxpr,
+        remat,
+        stop_gradient,
+        value_and_grad,
+        vjp,
+        vmap,
+    )
+    from gradxform.api.callbacks import io_callback, pure_callback
+    from gradxform.array import Array
+    from gradxform.config import config
+    from gradxform.dtypes import float0
 
 if TYPE_CHECKING:
     from gradxform.window.explanation import explain

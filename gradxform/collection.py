@@ -1,4 +1,4 @@
-"""Garbage collection while programs are made."""
+"""Garbage collection while programs, or modules, are made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def paused_collection() -> Iterator[None]:
     """No cyclic garbage collection inside.
 
-    A program is many small objects that all stay; each full collection walks them again, and doubles the time.
+    What is made is many small objects that all stay; each full collection walks them again, and adds up to twice the time.
     """
     enabled = gc.isenabled()
     gc.disable()

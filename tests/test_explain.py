@@ -60,6 +60,7 @@ def test_a_product_says_its_flops_and_where_it_lies() -> None:
     assert f"gemm {m}x{k}x{n}" in section(text, "Costs")
     decision = section(text, "Decisions")
     assert "product" in decision and f"{m * k * n:,} multiply-adds" in decision
+    assert "keeps c in t1" in section(text, "Loops")
     memory = section(text, "Memory")
     assert re.search(rf"t\d+:f64\[{m},{n}\]\s+{m * n * 8:,} B", memory)
     assert f"inputs: {(m * k + k * n) * 8:,} B" in memory and "outputs: 8 B" in memory
@@ -189,6 +190,9 @@ def test_what_is_measured() -> None:
     assert re.search(r"per call, median of \d+ on \d+ threads?", text)
     costs = section(text, "Costs")
     assert "GFLOP/s" in costs and "whole call" in costs
+    # The loops have the times of their parts.
+    assert re.search(r"gemm t\d.*  # [\d.]+ [nu]s, [\d.]+ %", section(text, "Loops"))
+    assert set(found.own_seconds) == {found.optimized.equations[0].outputs[0]}
     # What is said to have run is what there was to do: nothing here depends on data.
     assert [measured.executed.flops for measured in found.measurement.spans] == [estimate.flops for estimate in found.estimates]
 

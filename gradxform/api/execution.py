@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from gradxform.api.collection import paused_collection
 from gradxform.api.compilations import note_loop
 from gradxform.api.disabling import jit_disabled
 from gradxform.api.layout import flat_output, leaf_node, native
@@ -23,6 +22,7 @@ from gradxform.backend import memory_cache
 from gradxform.backend.callable import NativeEntry
 from gradxform.backend.executable import compile_program
 from gradxform.backend.signature import EntrySpec
+from gradxform.collection import paused_collection
 from gradxform.config import config
 from gradxform.core import Primitive, Tracer, current_builder, run, type_of
 from gradxform.core.tracing import evaluate, outside

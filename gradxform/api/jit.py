@@ -20,7 +20,6 @@ import numpy as np
 
 from gradxform import tree
 from gradxform.api.arguments import decorator
-from gradxform.api.collection import paused_collection
 from gradxform.api.compilations import Signature, note_specialisation, static_values
 from gradxform.api.disabling import jit_disabled
 from gradxform.api.execution import run_in_steps
@@ -46,6 +45,7 @@ from gradxform.backend import memory_cache
 from gradxform.backend.callable import NativeCallable, NativeEntry
 from gradxform.backend.executable import compile_program
 from gradxform.backend.signature import EntrySpec, Node, static_identity
+from gradxform.collection import paused_collection
 from gradxform.config import config
 from gradxform.core import Tracer, current_builder
 from gradxform.core.source import user_line

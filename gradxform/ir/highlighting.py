@@ -12,7 +12,7 @@ _TOKEN = re.compile(
     r"|(?P<keyword>\b(?:lambda|let|in|kernel|nest|for|while|loop|if|else|local|arena|tape|parallel|part|order|and|reserve|"
     r"python|gemm|tile)\b)"
     r"|(?P<number>(?<![\w.])-?(?:\d+\.?\d*(?:e[+-]?\d+)?|inf\b|nan\b))"
-    r"|(?P<operation>\b[a-z_]\w*(?=\()|(?<== )[a-z_]\w*(?=[ \[]))", re.MULTILINE)
+    r"|(?P<operation>\b[a-z_]\w*(?=\()|(?<== )[a-z_]\w*(?= |\[\w+=))", re.MULTILINE)
 
 #: Mid tones, which can be read on white and on black.
 _COLOURS = {"comment": "#808080", "type": "#1f8a8a", "keyword": "#a0569e", "number": "#b5651d", "operation": "#2f7fd0"}

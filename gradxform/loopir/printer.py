@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 from gradxform.dtypes import SHORT_NAMES
@@ -71,7 +71,15 @@ def _region(region: Region) -> str:
     return f"{region.buffer.name}(offset {expression_text(region.offset)}, {SHORT_NAMES[region.buffer.dtype]}[{extents}])"
 
 
-def _lines(statement: Statement, indent: str) -> list[str]:
+def _lines(statement: Statement, indent: str, notes: Mapping[Statement, str]) -> list[str]:
+    """The lines of a statement; ``notes`` has remarks on statements, which stand behind the first line of each."""
+    lines = _statement_lines(statement, indent, notes)
+    if statement in notes:
+        lines[0] += f"  # {notes[statement]}"
+    return lines
+
+
+def _statement_lines(statement: Statement, indent: str, notes: Mapping[Statement, str]) -> list[str]:
     if isinstance(statement, Let):
         return [f"{indent}{statement.symbol.name} = {expression_text(statement.value)}"]
     if isinstance(statement, Store):
@@ -83,16 +91,16 @@ def _lines(statement: Statement, indent: str) -> list[str]:
         order = " in order" if statement.ordered else ""
         head = (f"{indent}for {statement.symbol.name} in {expression_text(statement.begin)} .. "
                 f"{expression_text(statement.end)}{order}:")
-        return [head, *_block(statement.body, indent)]
+        return [head, *_block(statement.body, indent, notes)]
     if isinstance(statement, Part):
-        return [f"{indent}part:", *_block(statement.body, indent)]
+        return [f"{indent}part:", *_block(statement.body, indent, notes)]
     if isinstance(statement, While):
         test = expression_text(statement.condition)
-        return [f"{indent}loop:", *_block(statement.head, indent), f"{indent}    while {test}:",
-                *_block(statement.body, indent + "    ")]
+        return [f"{indent}loop:", *_block(statement.head, indent, notes), f"{indent}    while {test}:",
+                *_block(statement.body, indent + "    ", notes)]
     if isinstance(statement, If):
-        otherwise = [f"{indent}else:", *_block(statement.otherwise, indent)] if statement.otherwise else []
-        return [f"{indent}if {expression_text(statement.condition)}:", *_block(statement.then, indent), *otherwise]
+        otherwise = [f"{indent}else:", *_block(statement.otherwise, indent, notes)] if statement.otherwise else []
+        return [f"{indent}if {expression_text(statement.condition)}:", *_block(statement.then, indent, notes), *otherwise]
     if isinstance(statement, Reserve):
         return [f"{indent}reserve {statement.buffer.name}[{expression_text(statement.position)}]"]
     if isinstance(statement, Call):
@@ -111,8 +119,8 @@ def _lines(statement: Statement, indent: str) -> list[str]:
             f"  ({statement.batch} x {statement.rows}x{statement.inner}x{statement.columns})"]
 
 
-def _block(statements: Sequence[Statement], indent: str) -> list[str]:
-    return [line for statement in statements for line in _lines(statement, indent + "    ")]
+def _block(statements: Sequence[Statement], indent: str, notes: Mapping[Statement, str]) -> list[str]:
+    return [line for statement in statements for line in _lines(statement, indent + "    ", notes)]
 
 
 def print_kernel(kernel: Kernel) -> str:
@@ -135,7 +143,7 @@ def nest_head(number: int, nest: Nest) -> str:
     return f"nest {number}: parallel for {nest.chunk.name} in 0 .. {nest.chunks}:"
 
 
-def nest_lines(nest: Nest) -> list[str]:
-    """What stands within a nest: its own memory, then its statements."""
+def nest_lines(nest: Nest, notes: Mapping[Statement, str] | None = None) -> list[str]:
+    """What stands within a nest: its own memory, then its statements, some with remarks behind them."""
     lines = [f"  local {buffer_text(buffer)}" for buffer in nest.locals]
-    return lines + [line for statement in nest.body for line in _lines(statement, "  ")]
+    return lines + [line for statement in nest.body for line in _lines(statement, "  ", notes or {})]

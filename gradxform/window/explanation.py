@@ -168,14 +168,39 @@ class Explanation:
         return {note.var: places[note.place] for note in self.journal.notes
                 if note.decision in ("product", "tile", "routine", "python") and note.place in places}
 
+    @cached_property
+    def nest_seconds(self) -> float:
+        """The time of all nests."""
+        return sum(self.seconds(span) or 0.0 for span in self.nest_spans)
+
+    @cached_property
+    def _computed(self) -> list[list[str]]:
+        found: list[list[str]] = [[] for _ in self.loops.nests]
+        for var in variables_of(self.optimized):
+            for nest in self.nests.get(var, ()):
+                found[nest].append(self.names(var))
+        return found
+
     def computes(self, nest: int) -> list[str]:
         """The names of the program's variables that a nest computes, in the order of the program."""
-        variables = {self.journal.original(var) for var in self.loops.nests[nest].values}
-        return [self.names(var) for var in variables_of(self.optimized) if var in variables]
+        return self._computed[nest]
 
-    def input_names(self) -> list[str]:
+    @cached_property
+    def held(self) -> dict[str, list[str]]:
+        """The names of the variables that lie in each buffer, by the buffer's name."""
+        found: dict[str, list[str]] = {}
+        for var in [*self.optimized.inputs, *variables_of(self.optimized)]:
+            for note in self.notes.get(var, ()):
+                names = found.setdefault(note.place, []) if note.place and note.decision != "view" else []
+                if self.names(var) not in names:
+                    names.append(self.names(var))
+        return found
+
+    def input_names(self, captured: bool = True) -> list[str]:
         """What the user calls the inputs of the program; those behind the arguments are captured arrays."""
         found = [leaf for argument in self.arguments for leaf in argument.leaves]
+        if not captured:
+            return found
         missing = len(self.optimized.inputs) - len(found)
         return found + [f"captured {number}" for number in range(missing)]
 

@@ -295,18 +295,33 @@ def overview_graph(title: str, program: Program, names: Names, places: Places, i
     return Graph(title, tuple(nodes), edges.all())
 
 
-def nest_graph(title: str, number: int, program: Program, names: Names, places: Places) -> Graph:
-    """One nest by itself, with the values that it takes from outside and those that it gives."""
+def nest_graphs(program: Program, names: Names, places: Places) -> dict[int, Graph]:
+    """Each nest that computes equations by itself, with the values that it takes from outside and those that it gives."""
+    inside: dict[int, list[int]] = {}
+    readers: dict[Var, set[int]] = {}
+    for position, equation in enumerate(program.equations):
+        nest = places.nest_of(equation)
+        if nest >= 0:
+            inside.setdefault(nest, []).append(position)
+        for atom in equation.inputs:
+            if isinstance(atom, Var):
+                readers.setdefault(atom, set()).add(nest)
+    for atom in program.outputs:
+        if isinstance(atom, Var):
+            readers.setdefault(atom, set()).add(-1)
+    return {number: _nest_graph(number, positions, readers, program, names, places)
+            for number, positions in sorted(inside.items())}
+
+
+def _nest_graph(
+    number: int, positions: Sequence[int], readers: Mapping[Var, set[int]], program: Program, names: Names, places: Places
+) -> Graph:
     nodes: list[Node] = []
     edges = _Edges()
     made: dict[Var, str] = {}
-    own: list[str] = []
     taken: dict[Var, str] = {}
-    for position, equation in enumerate(program.equations):
-        if places.nest_of(equation) != number:
-            continue
-        key = f"e{position}"
-        own.append(key)
+    for position in positions:
+        equation, key = program.equations[position], f"e{position}"
         nodes.append(_equation_node(key, equation, names, places))
         for atom in equation.inputs:
             if not isinstance(atom, Var):
@@ -316,12 +331,9 @@ def nest_graph(title: str, number: int, program: Program, names: Names, places: 
                 nodes.append(Node(taken[atom], "input", (names(atom), type_text(atom.type))))
             edges.add(made.get(atom) or taken[atom], key, atom)
         made.update(dict.fromkeys(equation.outputs, key))
-    given: dict[Var, None] = {atom: None for atom in program.outputs if isinstance(atom, Var) and atom in made}
-    for equation in program.equations:
-        if places.nest_of(equation) != number:
-            given.update({atom: None for atom in equation.inputs if isinstance(atom, Var) and atom in made})
-    for position, var in enumerate(given):
-        nodes.append(Node(f"g{position}", "output", (names(var), type_text(var.type))))
-        edges.add(made[var], f"g{position}", var)
-    box = Box(f"n{number}", places.labels[number], tuple(own), places.heats[number])
-    return Graph(title, tuple(nodes), edges.all(), (box,) if own else ())
+    given = [var for var in made if readers.get(var, set()) - {number}]
+    for place, var in enumerate(given):
+        nodes.append(Node(f"g{place}", "output", (names(var), type_text(var.type))))
+        edges.add(made[var], f"g{place}", var)
+    box = Box(f"n{number}", places.labels[number], tuple([f"e{position}" for position in positions]), places.heats[number])
+    return Graph(f"Nest {number}", tuple(nodes), edges.all(), (box,))

@@ -20,10 +20,8 @@ from gradxform.data_class import data_class
 from gradxform.ir import Equation, Program, Var, programs_in
 from gradxform.ir.highlighting import highlighted
 from gradxform.ir.printer import equation_text, type_text
-from gradxform.loopir.loops import Nest
-from gradxform.loopir.printer import nest_head, nest_lines
 from gradxform.window import text
-from gradxform.window.graph import LARGE, Graph, Places, heat_level, nest_graph, overview_graph, program_graph
+from gradxform.window.graph import LARGE, Graph, Places, heat_level, nest_graphs, overview_graph, program_graph
 from gradxform.window.quantities import count, duration, percentage, plural, scaled
 
 if TYPE_CHECKING:
@@ -116,10 +114,8 @@ class _Graphs:
             self._add("traced", "traced", program_graph("The program as traced", traced, self.names, Places(), inputs))
             self._describe("traced", traced, inputs)
         if self.large:
-            for number in range(len(explanation.loops.nests)):
-                graph = nest_graph(f"Nest {number}", number, program, self.names, self.places)
-                if len(graph.nodes) > 1:
-                    self._add(f"nest{number}", "p0", graph)
+            for number, graph in nest_graphs(program, self.names, self.places).items():
+                self._add(f"nest{number}", "p0", graph)
 
     def _add(self, key: str, program: str, graph: Graph) -> None:
         self.graphs.append({"id": key, "program": program, "title": graph.title, "slow": graph.slow, "dot": graph.dot()})
@@ -159,7 +155,7 @@ class _Graphs:
         for number, var in enumerate(program.inputs):
             found[f"i{number}"] = {
                 "title": f"{self.names(var)}:{type_text(var.type)}",
-                "about": f"the argument {inputs[number]}" if number < len(inputs) else f"input {number}",
+                "about": inputs[number] if number < len(inputs) else f"input {number}",
                 "decisions": self._decisions((var,))}
         for number, equation in enumerate(program.equations):
             found[f"e{number}"] = self._equation(equation, key != "traced")
@@ -181,7 +177,7 @@ class _Graphs:
             found["decisions"] = self._decisions(equation.outputs)
             own = [self.explanation.own_seconds[var] for var in equation.outputs if var in self.explanation.own_seconds]
             if own:
-                whole = text.kernel_seconds(self.explanation)
+                whole = self.explanation.nest_seconds
                 found["about"] = f"{_micro(duration(max(own)))}, {percentage(max(own), whole)} of the time of all nests"
             found["nests"] = sorted({nest for var in equation.outputs for nest in self.explanation.nests.get(var, ())})
         return found
@@ -196,8 +192,8 @@ class _Graphs:
         explanation = self.explanation
         drawn = {graph["id"] for graph in self.graphs}
         found = []
-        for number, (nest, span) in enumerate(zip(explanation.loops.nests, explanation.nest_spans, strict=True)):
-            lines = _nest_text(number, nest).split("\n")
+        for number, span in enumerate(explanation.nest_spans):
+            lines = [_micro(line) for line in text.nest_text(explanation, number)]
             cut = [*lines[:PANEL_LINES], f"... {len(lines) - PANEL_LINES} more lines"] if len(lines) > PANEL_LINES else lines
             found.append({
                 "title": span.label, "time": f"{_micro(text.nest_time(explanation, number))} of the time of all nests",
@@ -215,10 +211,6 @@ class _Graphs:
             measured = measurement.spans[span]
             found.append(("rate", f"{measured.flops_per_second / 1e9:.3g} GFLOP/s, {measured.bytes_per_second / 1e9:.3g} GB/s"))
         return [(what, amount) for what, amount in found if amount]
-
-
-def _nest_text(number: int, nest: Nest) -> str:
-    return "\n".join([nest_head(number, nest), *nest_lines(nest)])
 
 
 # ---------------------------------------------------------------------------------------------------------- the sections
@@ -264,12 +256,14 @@ def _passes(explanation: Explanation) -> str:
 
 def _loops(explanation: Explanation, heats: Sequence[int]) -> str:
     parts = []
-    for number, nest in enumerate(explanation.loops.nests):
+    for number in range(len(explanation.loops.nests)):
         names = explanation.computes(number)
         what = f"computes {', '.join(names)}" if names else "finishes what nests before it began"
+        shown = _micro("\n".join(text.nest_text(explanation, number)))
         parts.append(f'<article class="loop" id="nest-{number}"><h3 style="--heat:var(--heat{heats[number]})">nest {number}'
-                     f"<small>{escape(_micro(text.nest_time(explanation, number)))}</small><small>{escape(what)}</small></h3>"
-                     f"<pre>{highlighted(_nest_text(number, nest), _CLASSES)}</pre></article>")
+                     f"<small>{escape(_micro(text.nest_time(explanation, number)))}</small><small>{escape(what)}</small>"
+                     f"<small>{escape(text.nest_keeps(explanation, number))}</small></h3>"
+                     f"<pre>{highlighted(shown, _CLASSES)}</pre></article>")
     return "".join(parts)
 
 
@@ -295,7 +289,7 @@ def _costs(explanation: Explanation) -> str:
     found = text.cost_rows(explanation)
     used = [column for column in range(len(text.COST_HEAD)) if any(column < len(row) and row[column] for _, row in found)]
     classes = ["name" if column == 0 else "share number" if column == len(text.COST_HEAD) - 1 else "number" for column in used]
-    whole = text.kernel_seconds(explanation)
+    whole = explanation.nest_seconds
     for span, row in found:
         cells = []
         for column in used:
@@ -364,15 +358,16 @@ def explanation_page(explanation: Explanation, assembly: bool) -> str:
     tabs = "".join([f'<button role="tab" data-section="{key}" aria-controls="{key}">{title}</button>'
                     for key, title, _ in [("graph", "Graph", ""), *sections]])
     plain = explanation.text(assembly=assembly)
-    data = {"graphs": graphs.graphs, "details": graphs.details, "nests": graphs.nests(), "text": plain}
-    bodies = "\n".join([f'<section id="{key}"><h2 class="sr">{title}</h2>{body}</section>' for key, title, body in sections])
+    data = {"graphs": graphs.graphs, "details": graphs.details, "nests": graphs.nests()}
+    bodies = "\n".join([f'<section id="{key}" role="tabpanel" aria-label="{title}"><h2 class="sr">{title}</h2>{body}</section>'
+                        for key, title, body in sections])
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
-script-src 'unsafe-inline' 'wasm-unsafe-eval' data: blob:; worker-src blob:; connect-src data:; img-src data:">
+script-src 'unsafe-inline' 'wasm-unsafe-eval'; worker-src blob:; img-src data:">
 <link rel="icon" href="data:,">
 <title>{escape(explanation.name)}</title>
 <style>
@@ -381,7 +376,8 @@ script-src 'unsafe-inline' 'wasm-unsafe-eval' data: blob:; worker-src blob:; con
 <body>
 <header>{_header(explanation)}<nav role="tablist" aria-label="Sections" hidden>{tabs}</nav></header>
 <main>
-<section id="graph"><h2 class="sr">Graph</h2><noscript><pre class="code">{escape(plain)}</pre></noscript><div class="work">
+<section id="graph" role="tabpanel" aria-label="Graph"><h2 class="sr">Graph</h2>
+<noscript><pre class="code">{escape(plain)}</pre></noscript><div class="work">
 <div class="canvas"><div class="bar"><select aria-label="Which graph"></select>
 <button data-action="in" title="Closer (+)" aria-label="Closer">+</button>
 <button data-action="out" title="Farther (-)" aria-label="Farther">−</button>

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gradxform.ir import Program, Var, programs_in
 from gradxform.ir.printer import equation_text, type_text
 from gradxform.loopir.counting import Estimate, Span
-from gradxform.loopir.loops import Buffer
+from gradxform.loopir.loops import Buffer, Statement, bodies, written
 from gradxform.loopir.printer import buffer_text, nest_head, nest_lines
 from gradxform.passes import PassRecord
 from gradxform.window.quantities import count, duration, percentage, plural, scaled
@@ -116,16 +116,39 @@ def nest_title(explanation: Explanation, nest: int) -> str:
     return f"nest {nest}{what}: {nest_time(explanation, nest)}"
 
 
+def nest_keeps(explanation: Explanation, nest: int) -> str:
+    """``keeps p in t1; z in out1``: where values lie that a nest leaves for others; empty if it leaves none."""
+    own = set(explanation.computes(nest))
+    found: dict[str, str] = {}
+
+    def visit(statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            for buffer in written(statement):
+                names = [name for name in explanation.held.get(buffer.name, ()) if name in own]
+                if names and buffer.space != "local":
+                    found[buffer.name] = f"{', '.join(names)} in {buffer.name}"
+            for body in bodies(statement):
+                visit(body)
+
+    visit(explanation.loops.nests[nest].body)
+    return f"keeps {'; '.join(found.values())}" if found else ""
+
+
+def nest_text(explanation: Explanation, nest: int) -> list[str]:
+    """The loops of a nest, each of its spans with its time."""
+    notes: dict[Statement, str] = {}
+    for span in explanation.spans:
+        seconds = explanation.seconds(span) if span.nest == nest and span.statement is not None else None
+        if span.statement is not None and seconds is not None:
+            notes[span.statement] = f"{duration(seconds)}, {percentage(seconds, explanation.nest_seconds)}"
+    return [nest_head(nest, explanation.loops.nests[nest]), *nest_lines(explanation.loops.nests[nest], notes)]
+
+
 def nest_time(explanation: Explanation, nest: int) -> str:
     """``12 us, 40 %``, and whether that is an estimate."""
     seconds = explanation.seconds(explanation.nest_spans[nest]) or 0.0
-    share = percentage(seconds, kernel_seconds(explanation))
+    share = percentage(seconds, explanation.nest_seconds)
     return f"{duration(seconds)}, {share}" if explanation.measurement is not None else f"about {duration(seconds)}, {share}"
-
-
-def kernel_seconds(explanation: Explanation) -> float:
-    """The time of all nests."""
-    return sum(explanation.seconds(span) or 0.0 for span in explanation.nest_spans)
 
 
 def variables_of(program: Program) -> list[Var]:
@@ -154,7 +177,7 @@ COST_RIGHT = range(1, 9)
 
 def cost_rows(explanation: Explanation) -> list[tuple[Span | None, Row]]:
     """A row for each span, and what is left of a call. Cells of what was not measured are empty."""
-    whole = kernel_seconds(explanation)
+    whole = explanation.nest_seconds
     rows: list[tuple[Span | None, Row]] = []
     for span, estimate in zip(explanation.spans, explanation.estimates, strict=True):
         measured = explanation.measurement.spans[span.number] if explanation.measurement is not None else None
@@ -191,13 +214,10 @@ def _rate(amount: float, seconds: float | None) -> str:
 def memory_rows(explanation: Explanation) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
     """For inputs, outputs, the arena and tapes: a title, and for each buffer its type, bytes, place and what lies there."""
     kernel, program, names = explanation.loops, explanation.optimized, explanation.names
-    held: dict[str, list[str]] = {}
-    for note in explanation.journal.notes:
-        name = names(note.var)
-        if note.place and name not in held.setdefault(note.place, []):
-            held[note.place].append(name)
-    called = explanation.input_names()
-    inputs = [(buffer_text(buffer), f"{buffer.nbytes:,} B", "", f"{names(var)}, the argument {called[number]}")
+    held = explanation.held
+    called = [f"the argument {name}" for name in explanation.input_names(captured=False)]
+    called += [f"captured array {number}" for number in range(len(program.inputs) - len(called))]
+    inputs = [(buffer_text(buffer), f"{buffer.nbytes:,} B", "", f"{names(var)}, {called[number]}")
               for number, (buffer, var) in enumerate(zip(kernel.inputs, program.inputs, strict=True))]
     outputs = [(buffer_text(buffer), f"{buffer.nbytes:,} B", "", ", ".join(held.get(buffer.name, ())))
                for buffer in kernel.outputs]
@@ -260,8 +280,11 @@ def _passes(explanation: Explanation, passes: Passes) -> list[str]:
 def _loops(explanation: Explanation) -> list[str]:
     kernel = explanation.loops
     lines = [f"kernel({', '.join(map(buffer_text, kernel.inputs))}) -> ({', '.join(map(buffer_text, kernel.outputs))})"]
-    for number, nest in enumerate(kernel.nests):
-        lines += ["", f"# {nest_title(explanation, number)}", nest_head(number, nest), *nest_lines(nest)]
+    for number in range(len(kernel.nests)):
+        lines += ["", f"# {nest_title(explanation, number)}"]
+        kept = nest_keeps(explanation, number)
+        lines += [f"# {kept}"] if kept else []
+        lines += nest_text(explanation, number)
     return lines
 
 

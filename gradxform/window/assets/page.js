@@ -297,7 +297,9 @@
   }
   function fail(error) {
     status.hidden = true;
-    const text = element("pre", data.text, "code failure");
+    // With scripts the browser keeps what stands there for those without as a text.
+    const plain = new DOMParser().parseFromString(find("noscript").textContent, "text/html").body.textContent;
+    const text = element("pre", plain, "code failure");
     find(".canvas").append(text);
     aside.replaceChildren(element("h3", "The graph could not be drawn"), element("p", String(error), "muted"),
                           element("p", "The same facts stand beside this as text.", "muted"));
