@@ -116,38 +116,47 @@ class Array(Tracer):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The extents of the axes."""
         return self.type.shape
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the elements, one of NumPy's."""
         return self.type.dtype
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self.type.rank
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return self.type.size
 
     @property
     def itemsize(self) -> int:
+        """The bytes of an element."""
         return self.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
+        """The bytes of all elements."""
         return self.size * self.itemsize
 
     @property
     def device(self) -> str:
+        """Where the elements lie: the array API standard asks for it."""
         return "cpu"
 
     @property
     def T(self) -> Any:
+        """The array with its axes in reverse order."""
         return _face().transpose(self)
 
     @property
     def mT(self) -> Any:
+        """The array with its last two axes exchanged."""
         return _face().matrix_transpose(self)
 
     @property

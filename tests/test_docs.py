@@ -13,7 +13,8 @@ from test_imports import all_modules
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\s*$")
+# A language in braces is a directive of the site, with its argument behind it.
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*|\{[\w-]+\}.*)\s*$")
 
 
 def run(test: doctest.DocTest) -> None:
@@ -62,6 +63,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_figure_is_left_to_be_filled_in(page: Path) -> None:
+    assert not re.findall(r"@@\w*", page.read_text("utf-8"))
 
 
 def test_only_python_blocks_are_run() -> None:

@@ -129,8 +129,9 @@ def grad(
         For a complex argument x + i y of a real function it is df/dx - i df/dy.
 
     Raises:
-        ShapeError: the result is no scalar. NotDifferentiableError: an integer argument or result; a complex result
-        without ``holomorphic``, and a real argument or result with it.
+        ShapeError: the result is no scalar.
+        NotDifferentiableError: an integer argument or result; a complex result without ``holomorphic``, and a real
+            argument or result with it.
 
     >>> import numpy as np
     >>> grad(lambda x: np.sum(x ** 2))(np.array([1.0, 2.0]))

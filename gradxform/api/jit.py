@@ -360,8 +360,8 @@ def jit(
     Returns:
         A callable with ``lower(*args)`` and ``clear_cache()``. Rank-0 results are NumPy scalars; arrays are fresh.
 
-    Raises (when called):
-        ConcretizationError: the function's Python code needs the value of a traced array.
+    Raises:
+        ConcretizationError: when called, as all that follow: the function's Python code needs the value of a traced array.
         ArgumentTypeError: an argument is no array, number or pytree of them, or a static one is not hashable.
         IndexError: a dynamic index is out of range.
 

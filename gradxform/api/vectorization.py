@@ -36,7 +36,9 @@ def vmap(
         axis_size: the batch size, needed only if nothing is batched.
 
     Raises:
-        ShapeError: batch sizes differ. AxisError: an argument has no such axis. TreeError: not a tree prefix.
+        ShapeError: batch sizes differ.
+        AxisError: an argument has no such axis.
+        TreeError: not a tree prefix.
 
     >>> import numpy as np
     >>> vmap(np.dot)(np.ones((3, 2)), np.ones((3, 2)))

@@ -39,7 +39,8 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
         axis: the axis to combine along.
 
     Raises:
-        ShapeError: extents along ``axis`` differ. TreeError: ``fn`` gives another structure, dtype or shape.
+        ShapeError: extents along ``axis`` differ.
+        TreeError: ``fn`` gives another structure, dtype or shape.
 
     >>> import numpy as np
     >>> associative_scan(np.multiply, np.array([1.0, 2.0, 3.0, 4.0]))
@@ -171,7 +172,9 @@ def reduce(
         dimensions: the axes to reduce.
 
     Raises:
-        TreeError: structures differ, or ``computation`` changes a dtype. ShapeError: shapes differ. AxisError: no such axis.
+        TreeError: structures differ, or ``computation`` changes a dtype.
+        ShapeError: shapes differ.
+        AxisError: no such axis.
 
     >>> import numpy as np
     >>> reduce(np.array([[1.0, 2.0], [3.0, 4.0]]), 0.0, np.add, (1,))

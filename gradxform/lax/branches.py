@@ -57,7 +57,8 @@ def cond(
         operand: a single operand by keyword, as older code passes it.
 
     Raises:
-        ArgumentTypeError: ``pred`` is no boolean or number, but an array, say. TreeError: the results differ in type.
+        ArgumentTypeError: ``pred`` is no boolean or number, but an array, say.
+        TreeError: the results differ in type.
 
     >>> cond(True, lambda x: x + 1.0, lambda x: x - 1.0, 5.0)
     np.float64(6.0)
@@ -116,8 +117,9 @@ def switch(index: Any, branches: Sequence[Callable[..., Result]], *operands: Any
         operands: pytrees of arrays and numbers.
 
     Raises:
-        ArgumentError: there are no branches. ArgumentTypeError: ``index`` is no integer. TreeError: the results differ
-        in type.
+        ArgumentError: there are no branches.
+        ArgumentTypeError: ``index`` is no integer.
+        TreeError: the results differ in type.
 
     >>> [switch(i, [lambda x: x, lambda x: -x, lambda x: 10.0 * x], 2.0) for i in (0, 1, 7)]
     [np.float64(2.0), np.float64(-2.0), np.float64(20.0)]
@@ -249,7 +251,8 @@ def select_n(which: Any, *cases: Any) -> Any:
         cases: arrays of one shape; they promote to one dtype.
 
     Raises:
-        ArgumentError: no cases, or booleans for another number of cases than two. ShapeError: shapes differ.
+        ArgumentError: no cases, or booleans for another number of cases than two.
+        ShapeError: shapes differ.
 
     >>> import numpy as np
     >>> select_n(np.array([0, 2, 1]), np.zeros(3), np.ones(3), np.full(3, 2.0))

@@ -254,7 +254,7 @@ def fixed_point(
     f: Callable[..., Any], x_init: Any, *params: Any, tolerance: float | None = None, max_iterations: int = 1000,
     solver: Solver | None = None, linear_solver: Solver | None = None,
 ) -> Any:
-    """The fixed point x = f(x, *params), with derivatives by the implicit function theorem.
+    """The fixed point ``x = f(x, *params)``, with derivatives by the implicit function theorem.
 
     Found by iterating f from ``x_init``; derivatives solve (I - df/dx) dx = (df/dp) dp by the same kind of iteration, which
     converges where that of f does, and as fast (B. Christianson, "Reverse accumulation and attractive fixed points",
@@ -268,13 +268,13 @@ def fixed_point(
         tolerance: the iteration ends when no element changes by more than this times the largest element, or 1 if that is
             larger. Default: 100 times the machine epsilon of the coarsest dtype.
         max_iterations: after so many iterations without convergence all elements of the result are NaN.
-        solver: ``solver(step, x_init) -> x`` in place of the iteration, with step(x) = f(x, *params).
+        solver: ``solver(step, x_init) -> x`` in place of the iteration, with ``step(x) = f(x, *params)``.
         linear_solver: ``linear_solver(matvec, b) -> x`` for the systems of the derivatives and for their transposes, where
             the iteration of f itself would not converge (Newton's method, say, as ``solver``).
 
     Raises:
-        ArgumentError: ``tolerance`` is negative or ``max_iterations`` not positive. TreeError, ShapeError: f gives another
-        structure or type than that of ``x_init``.
+        ArgumentError: ``tolerance`` is negative or ``max_iterations`` not positive.
+        TreeError, ShapeError: f gives another structure or type than that of ``x_init``.
 
     >>> import numpy as np
     >>> from gradxform import grad

@@ -142,7 +142,8 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Any:
         start_indices: as in `dynamic_slice`.
 
     Raises:
-        ShapeError: ``update`` is larger than the array or has another number of axes. DTypeError: dtypes differ.
+        ShapeError: ``update`` is larger than the array or has another number of axes.
+        DTypeError: dtypes differ.
 
     >>> import numpy as np
     >>> dynamic_update_slice(np.zeros(4), np.array([1.0, 2.0]), (1,))

@@ -83,7 +83,7 @@ def mish(x: Any) -> Any:
 
 
 def soft_sign(x: Any) -> Any:
-    """x / (1 + |x|)."""
+    """``x / (1 + |x|)``."""
     return face.divide(x, face.add(1.0, face.absolute(x)))
 
 

@@ -37,7 +37,8 @@ def minimize(
         method: one of SciPy's, by default BFGS, L-BFGS-B or SLSQP as there are bounds or constraints.
         jac, hess, hessp: the caller's own derivatives, or SciPy's names of difference schemes and updates.
         bounds: as SciPy takes them; for a pytree ``(lower, upper)``, pytrees like ``x0`` or numbers.
-        constraints: dictionaries and ``NonlinearConstraint``s, whose Jacobians are filled in, or ``LinearConstraint``s.
+        constraints: dictionaries and objects of ``NonlinearConstraint``, whose Jacobians are filled in, or of
+            ``LinearConstraint``.
         tol, callback, options: SciPy's.
 
     Returns:

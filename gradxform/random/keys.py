@@ -30,10 +30,11 @@ def key(seed: Any, *, impl: str | None = None, dtype: str | None = None) -> Any:
         impl, dtype: 'threefry2x32' or None; there is no other.
 
     Returns:
-        an array of shape (2,) and dtype uint32: the upper and the lower word of the seed, equal to the words of JAX's key.
+        The upper and the lower word of the seed, equal to the words of JAX's key, as an array of shape (2,) and dtype uint32.
 
     Raises:
-        ArgumentTypeError: the seed is no integer. OverflowError: it has more than 64 bits.
+        ArgumentTypeError: the seed is no integer.
+        OverflowError: it has more than 64 bits.
 
     >>> key(0), key(2**40 + 7)
     (array([0, 0], dtype=uint32), array([256,   7], dtype=uint32))

@@ -91,8 +91,9 @@ def grad(
         x + i y it is df/dx - i df/dy.
 
     Raises:
-        DisconnectedInputError, a ValueError. ArgumentTypeError: the cost is no scalar. NotDifferentiableError: a cost or
-        variable of an integer dtype.
+        DisconnectedInputError: the cost does not depend on a variable, and ``disconnected_inputs`` is 'raise'.
+        ArgumentTypeError: the cost is no scalar.
+        NotDifferentiableError: a cost or variable of an integer dtype.
 
     >>> import gradxform.symbolic as T
     >>> x = T.dscalar("x")

@@ -236,8 +236,9 @@ def function(
         about shapes, such as ``n_steps`` and the extents given to ``zeros``.
 
     Raises:
-        MissingInputError: an expression needs a variable that is no input. UnusedInputError. ArgumentTypeError, a TypeError:
-        an input is no variable, or an update is of another type than the shared variable.
+        MissingInputError: an expression needs a variable that is no input.
+        UnusedInputError: no expression needs an input, and ``on_unused_input`` is 'raise'.
+        ArgumentTypeError: an input is no variable, or an update is of another type than the shared variable.
 
     >>> import gradxform.symbolic as T
     >>> x, y = T.dscalars("x", "y")

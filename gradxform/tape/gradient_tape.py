@@ -218,8 +218,9 @@ class GradientTape(Recorder):
             source x + i y it is df/dx + i df/dy, TensorFlow's convention: the conjugate of `gradxform.grad`'s.
 
         Raises:
-            TapeError: the tape is not persistent and was used. NotDifferentiableError: integers. ShapeError:
-            ``output_gradients`` do not fit.
+            TapeError: the tape is not persistent and was used.
+            NotDifferentiableError: integers.
+            ShapeError: ``output_gradients`` do not fit.
         """
         recording = self._read("gradient")
         leaves, treedef = tree.flatten(target)

@@ -313,8 +313,9 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
         name: accepted and not used.
 
     Raises:
-        ArgumentTypeError: ``value`` is no array of numbers, or it depends on what a tape watches, whose derivative would
-            be cut. ShapeError: the elements do not fit ``shape``.
+        ArgumentTypeError: ``value`` is no array of numbers, or it depends on what a tape watches, whose derivative
+            would be cut.
+        ShapeError: the elements do not fit ``shape``.
 
     >>> constant([[4, 2], [1, 3]], dtype="float32").dtype
     dtype('float32')

@@ -7,6 +7,7 @@ derivatives of zero, never NaN, and nothing about location and scale is written 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from gradxform.numpy.indexing import where
 from gradxform.numpy.ufuncs import exp, expm1, floor, isnan, log, log1p
 from gradxform.primitives.logic import stop_gradient
 from gradxform.scipy.special.calls import operands_of
+from gradxform.scipy.stats.searching import least_number
 
 LOG_HALF = -0.6931471805599453
 
@@ -110,13 +112,13 @@ def quietly(method: Callable[..., Any]) -> Callable[..., Any]:
     """Without NumPy's warnings: it computes the alternatives of a choice that is made element by element. Of numbers it
     gives a NumPy scalar."""
 
+    @functools.wraps(method)
     def function(*args: Any, **kwargs: Any) -> Any:
         if current_builder() is not None:
             return method(*args, **kwargs)
         with np.errstate(all="ignore"):
             return method(*args, **kwargs)[()]
 
-    function.__name__, function.__qualname__, function.__doc__ = method.__name__, method.__qualname__, method.__doc__
     return function
 
 
@@ -299,11 +301,10 @@ class Discrete(Distribution):
         raise NotImplementedError
 
     def _cdf(self, k: Any, *shapes: Any) -> Any:
-        raise ArgumentError(f"{self.name}.cdf is not available: it has no closed form; SciPy's can be called "
-                            f"outside of transforms{user_line()}")
+        raise NotImplementedError
 
     def _sf(self, k: Any, *shapes: Any) -> Any:
-        return 1 - self._cdf(k, *shapes)
+        raise NotImplementedError
 
     def _logcdf(self, k: Any, *shapes: Any) -> Any:
         return log(self._cdf(k, *shapes))
@@ -363,3 +364,26 @@ class Discrete(Distribution):
     def logsf(self, k: Any, *args: Any, **kwargs: Any) -> Any:
         """The logarithm of ``sf``."""
         return self._between("logsf", k, args, kwargs, self._logsf, 0.0, -np.inf)
+
+    def _quantile(self, method: str, q: Any, args: Any, kwargs: Any, accepts: Callable[..., Any], turned: bool) -> Any:
+        """Numbers are steps of their parameters: of those only the location has a derivative."""
+        point, *shapes, loc = self._operands(method, q, args, kwargs)
+        valid = self.valid(*shapes)
+        shapes = [stop_gradient(where(valid, x, stand_in)) for x, stand_in in zip(shapes, self._example(), strict=True)]
+        inside = (point > 0) & (point < 1)
+        asked = stop_gradient(where(inside & valid, point, 0.5))
+        lower, upper = (end + 0.0 * asked for end in self.support(*shapes))
+        number = least_number(lambda k: accepts(k, asked, *shapes), lower, upper)
+        first, last = (upper, lower - 1) if turned else (lower - 1, upper)
+        value = where(inside, number, where(point == 0, first, last)) + loc
+        return where(valid & (point >= 0) & (point <= 1), value, np.nan)
+
+    @quietly
+    def ppf(self, q: Any, *args: Any, **kwargs: Any) -> Any:
+        """The quantile: the least number of which ``cdf`` is at least ``q``, and the one before the first for 0."""
+        return self._quantile("ppf", q, args, kwargs, lambda k, asked, *shapes: self._cdf(k, *shapes) >= asked, False)
+
+    @quietly
+    def isf(self, q: Any, *args: Any, **kwargs: Any) -> Any:
+        """The least number of which ``sf`` is at most ``q``."""
+        return self._quantile("isf", q, args, kwargs, lambda k, asked, *shapes: self._sf(k, *shapes) <= asked, True)
