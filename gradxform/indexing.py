@@ -190,7 +190,7 @@ def _static_position(position: int, axis: int, extent: int) -> int:
 
 def _check_mask(mask: Any, axis: int, shape: tuple[int, ...]) -> None:
     for offset, extent in enumerate(mask.shape):
-        if extent != shape[axis + offset]:
+        if extent not in (0, shape[axis + offset]):  # an empty mask selects nothing, whatever it is held against
             raise IndexRangeError(
                 f"boolean index did not match indexed array along axis {axis + offset}; size of axis is "
                 f"{shape[axis + offset]} but size of corresponding boolean axis is {extent}{user_line()}")

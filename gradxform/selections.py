@@ -72,6 +72,15 @@ def _operator(apply: Callable[[Any, Any], Any], name: str) -> tuple[Callable[...
     return forward, reflected, in_place
 
 
+def _comparison(apply: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """A comparison; Python itself turns round the one that is asked for from the other side."""
+
+    def compared(self: Chosen, other: Any) -> Any:
+        return self.combined(apply, other)
+
+    return compared
+
+
 #: The reductions that need not know how many elements there are; of none, they give what NumPy gives.
 REDUCTIONS = ("sum", "prod", "mean", "var", "std", "any", "all", "count_nonzero")
 
@@ -110,6 +119,19 @@ class Chosen:
             get(array, np.zeros(self.mask.shape, bool))  # raises NumPy's error
         return broadcast_to("indexing", reshape(self.mask, (*self.mask.shape, *trailing)), array.shape)
 
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the elements."""
+        return self.values.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes: the first is the one along which elements are chosen."""
+        return int(self.values.ndim - self.mask.ndim + 1)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return self.mask.__array_namespace__(api_version=api_version)
+
     def combined(self, apply: Callable[[Any, Any], Any], other: Any) -> Any:
         """``apply`` on the elements chosen by one mask, or on them and what broadcasts with each of them."""
         if isinstance(other, Chosen):
@@ -125,8 +147,7 @@ class Chosen:
         """A reduction over all elements chosen, or over ``axis``, of which the first is the one along which they are chosen."""
         from gradxform import numpy as face  # its functions are found when called, not when this module is imported
 
-        rank = self.values.ndim - self.mask.ndim + 1
-        axes = normalize_axes(name, axis, rank)
+        axes = normalize_axes(name, axis, self.ndim)
         if out is not None or kwargs.get("keepdims") is True or "where" in kwargs:
             self.refuse()
         leading = tuple(range(self.mask.ndim))
@@ -201,9 +222,14 @@ class Chosen:
     __floordiv__, __rfloordiv__, __ifloordiv__ = _operator(operators.floor_divide, "floor_divide")
     __mod__, __rmod__, __imod__ = _operator(operators.remainder, "remainder")
     __pow__, __rpow__, __ipow__ = _operator(operators.power, "power")
+    __lshift__, __rlshift__, __ilshift__ = _operator(operators.left_shift, "left_shift")
+    __rshift__, __rrshift__, __irshift__ = _operator(operators.right_shift, "right_shift")
     __and__, __rand__, __iand__ = _operator(operators.bitwise_and, "bitwise_and")
     __or__, __ror__, __ior__ = _operator(operators.bitwise_or, "bitwise_or")
     __xor__, __rxor__, __ixor__ = _operator(operators.bitwise_xor, "bitwise_xor")
+    __lt__, __le__ = _comparison(operators.less), _comparison(operators.less_equal)
+    __gt__, __ge__ = _comparison(operators.greater), _comparison(operators.greater_equal)
+    __eq__, __ne__ = _comparison(operators.equal), _comparison(operators.not_equal)
 
 
 def elementwise(apply: Callable[..., Any], operands: Sequence[Any]) -> Any:

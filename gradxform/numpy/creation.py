@@ -48,7 +48,7 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K",
 @traced(np.asarray)
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None,
             like: Any = None) -> Any:
-    """``a`` as an array; a traced array stays itself."""
+    """``a`` as an array; a traced array stays itself, unless ``copy`` is true."""
     operand = as_operand("asarray", a)
     if isinstance(operand, Tracer) and dtype is not None:
         return lift("asarray", operand).astype(dtype)

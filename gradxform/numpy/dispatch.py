@@ -95,7 +95,7 @@ def call_staged(staged: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     start = len(builder.equations)
     result = staged(*args, **kwargs)
     parts = result if type(result) in (tuple, list) else (result,)
-    if name in _VIEWS:
+    if name in _VIEWS and not kwargs.get("copy"):
         operands = args if name in _SEVERAL else args[:1]
         found = [_view(part, operands[k] if name in _SEVERAL and k < len(operands) else operands[0], start, name in _CONTIGUOUS)
                  if isinstance(part, Array) and operands else part for k, part in enumerate(parts)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradxform.core import Tracer, dtype_of, shape_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import complex_dtype
+from gradxform.dtypes import complex_dtype, float64
 from gradxform.errors import ArgumentError, DTypeError
 from gradxform.linear import move_axis
 from gradxform.numpy.arrangement import roll
@@ -29,7 +29,9 @@ _OPPOSITE = {None: "forward", "backward": "forward", "ortho": "ortho", "forward"
 
 
 def _operand(name: str, a: Any) -> Any:
-    return lift(name, as_inexact(name, a))
+    """``a`` in a float or complex dtype: float64, of integers and booleans of every size."""
+    operand = lift(name, a)
+    return lift(name, cast(operand, float64) if dtype_of(operand).kind in "biu" else as_inexact(name, operand))
 
 
 def _as_complex(x: Any) -> Any:

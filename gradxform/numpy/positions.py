@@ -37,7 +37,7 @@ def _found(name: str, a: Any, size: Any, fill_value: Any) -> tuple[Any, ...]:
     return tuple(filled(part, count, fill) for part, fill in zip(reversed(found), fills, strict=True))
 
 
-@traced_with_size(np.nonzero)
+@traced_with_size(np.nonzero, np.ndarray.nonzero)
 def nonzero(a: Any, *, size: Any = None, fill_value: Any = None) -> tuple[Any, ...]:
     """The indices of the elements that are not zero; values must be known, or ``size`` says how many are wanted.
 

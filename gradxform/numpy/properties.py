@@ -43,6 +43,7 @@ from gradxform.errors import ArgumentTypeError
 from gradxform.numpy.dispatch import traced
 from gradxform.numpy.ufuncs import arctan2, equal, not_equal
 from gradxform.operands import as_operand, cast, lift
+from gradxform.selections import Chosen
 
 __all__ = [
     "bool_", "can_cast", "complex128", "complex64", "dtype", "e", "euler_gamma", "finfo", "float32", "float64", "iinfo",
@@ -82,6 +83,8 @@ def result_type(*arrays_and_dtypes: Any) -> Any:
     for part in arrays_and_dtypes:
         if isinstance(part, Tracer):
             found.append((part.type.dtype, part.type.weak))
+        elif type(part) is Chosen:
+            found.append((part.dtype, False))
         elif type(part) in PYTHON_SCALARS:
             found.append((dtype_of(part), True))
         else:

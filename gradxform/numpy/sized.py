@@ -25,8 +25,14 @@ from gradxform.primitives.shape import iota, slice_along
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def traced_with_size(reference: Callable[..., Any]) -> Callable[[Function], Function]:
-    """As ``traced``: the face of a function of NumPy that has the further keywords ``size`` and ``fill_value`` here."""
+def traced_with_size(
+    reference: Callable[..., Any], method: Callable[[np.ndarray], Any] | None = None,
+) -> Callable[[Function], Function]:
+    """As ``traced``: the face of a function of NumPy that has the further keywords ``size`` and ``fill_value`` here.
+
+    To look for these costs a call in Python; a ``method`` of an ndarray that is all that NumPy's function of one array does
+    saves NumPy's own.
+    """
 
     def decorate(staged: Function) -> Function:
         def plain(*args: Any, size: Any = None, fill_value: Any = None, **kwargs: Any) -> Any:
@@ -34,7 +40,16 @@ def traced_with_size(reference: Callable[..., Any]) -> Callable[[Function], Func
                 return reference(*args, **kwargs)
             return evaluated(staged, args, {"size": size, "fill_value": fill_value, **kwargs})
 
-        return traced(plain, reference)(staged)
+        if method is None:
+            return traced(plain, reference)(staged)
+        of_array = method
+
+        def plain_of_one(*args: Any, **kwargs: Any) -> Any:
+            if not kwargs and len(args) == 1 and type(args[0]) is np.ndarray:
+                return of_array(args[0])
+            return plain(*args, **kwargs)
+
+        return traced(plain_of_one, reference)(staged)
 
     return decorate
 

@@ -10,11 +10,12 @@ import numpy as np
 from gradxform import tree
 from gradxform.api.disabling import jit_disabled
 from gradxform.api.stepping import steppable
-from gradxform.core import current_builder, direct
+from gradxform.core import current_builder, direct, dtype_of, type_of
 from gradxform.core.source import user_line
+from gradxform.dtypes import DType, float32, inexact
 from gradxform.errors import ArgumentError, ArgumentTypeError
 from gradxform.numpy.dispatch import as_inexact, operand_in, traced
-from gradxform.operands import broadcast_operands, lift, promote_operands
+from gradxform.operands import as_operand, broadcast_operands, cast, lift, promote_operands
 
 Apply = Callable[..., Any]
 
@@ -78,7 +79,18 @@ def float_pair(name: str, constructor: Apply) -> Apply:
     """``constructor`` of two operands in the float dtype that NumPy evaluates them in, of one shape or rank 0."""
 
     def apply(x: Any, y: Any) -> Any:
-        x, y = promote_operands(name, x, y)
+        x, y = as_operand(name, x), as_operand(name, y)
+        if any(type_of(z).weak for z in (x, y)):
+            x, y = promote_operands(name, x, y)
+        elif any(dtype_of(z).itemsize > 1 for z in (x, y)):
+            # NumPy takes the first loop that both fit into; promoted at first, int8 and uint16 would be int32.
+            dtype = np.promote_types(*[_least_float(dtype_of(z)) for z in (x, y)])
+            x, y = cast(x, dtype), cast(y, dtype)
         return constructor(*broadcast_operands(name, [as_inexact(name, x), as_inexact(name, y)]))
 
     return apply
+
+
+def _least_float(dtype: DType) -> DType:
+    """The first dtype among float32, float64 and the complex ones that ``dtype`` fits into."""
+    return float32 if dtype.itemsize == 1 else inexact(dtype)

@@ -118,10 +118,20 @@ sign = _ufunc(
     np.sign, _numbers("sign", arithmetic.sign), "-1, 0 or 1, NaN for NaN, with derivative zero; x / abs(x) for complex x.")
 square = _ufunc(
     np.square, lambda x: arithmetic.square(cast(x, int8) if dtype_of(x) == bool_ else x), "x * x; booleans give int8.")
+
+
+def _integer_reciprocal(x: Any) -> Any:
+    """1 / x without its fraction: x itself for -1 and 1, otherwise 0 (which NumPy leaves open at 0)."""
+    operand = cast(x, int8) if dtype_of(x) == bool_ else x
+    dtype = dtype_of(operand)
+    least = dtype.type(-1 if dtype.kind == "i" else 0)
+    near = arithmetic.minimum(arithmetic.maximum(operand, least), dtype.type(1))
+    return logic.select(logic.equal(near, operand), operand, dtype.type(0))
+
+
 reciprocal = _ufunc(
-    np.reciprocal,
-    _on_integers("reciprocal", arithmetic.reciprocal, lambda x: arithmetic.floor_divide(dtype_of(x).type(1), x)),
-    "1 / x.")
+    np.reciprocal, _on_integers("reciprocal", arithmetic.reciprocal, _integer_reciprocal),
+    "1 / x, of integers without its fraction.")
 conjugate = conj = _ufunc(np.conjugate, operators.conjugate, "The complex conjugate: x itself, for real x.")
 maximum = _ufunc(
     np.maximum, binary("maximum", arithmetic.maximum),

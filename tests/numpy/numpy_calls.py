@@ -18,7 +18,7 @@ BASIC_CALLS = (
     "m.positive(i)", "m.positive(s)", "m.square(v)", "m.square(f)", "m.square(i)", "m.square(s)", "m.sign(v)",
     "m.sign(f)", "m.sign(i)", "m.sign(s)", "m.conj(v)", "m.conj(f)", "m.conj(i)", "m.conj(s)", "m.conjugate(v)",
     "m.conjugate(f)", "m.conjugate(i)", "m.conjugate(s)", "m.abs(b)", "m.square(b)", "m.abs(z)", "m.sign(z)",
-    "m.negative(q)", "m.reciprocal(p)", "m.reciprocal(f)", "m.reciprocal(m.abs(j))", "m.add(v, w)", "m.add(i, j)",
+    "m.negative(q)", "m.reciprocal(p)", "m.reciprocal(f)", "m.reciprocal(j)", "m.add(v, w)", "m.add(i, j)",
     "m.add(b, c)", "m.add(A, B[:, 0])", "m.add(f, 2.5)", "m.add(3, s)", "m.add(f, s)", "m.add(z, v)", "m.add(i, v)",
     "m.add(q, s)", "m.multiply(v, w)", "m.multiply(i, j)", "m.multiply(b, c)", "m.multiply(A, B[:, 0])",
     "m.multiply(f, 2.5)", "m.multiply(3, s)", "m.multiply(f, s)", "m.multiply(z, v)", "m.multiply(i, v)",

@@ -16,7 +16,7 @@ import gradxform as gx
 import gradxform.numpy as gnp
 from gradxform.array import Array
 from gradxform.core import Builder, Tracer, run
-from gradxform.errors import ArgumentError, TracerConversionError
+from gradxform.errors import ArgumentError, ReadOnlyError, TracerConversionError
 from gradxform.ir import ArrayType, check
 
 CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
@@ -172,3 +172,111 @@ def test_namespace() -> None:
     info = gnp.__array_namespace_info__()
     assert set(info.dtypes()) == set(DTYPES) and info.default_device() == "cpu"
     assert gnp.__array_api_version__ >= "2024.12"
+
+
+def evaluated(function: Any, *arrays: Any) -> Any:
+    builder = Builder("test", Array)
+    with builder:
+        outputs = leaves(function(*[builder.add_input(ArrayType(x.dtype, x.shape), known=None) for x in arrays]))
+        program, captures = builder.finish(outputs)
+    check(program)
+    found = list(run(program, [*arrays, *captures]))
+    return found if len(found) > 1 else found[0]
+
+
+@pytest.mark.parametrize("name", ["atan2", "hypot", "copysign", "logaddexp", "nextafter"])
+def test_two_dtypes_are_evaluated_in_the_first_float_that_both_fit_into(name: str) -> None:
+    for one, other in (("int8", "uint16"), ("uint16", "int16"), ("bool", "uint16"), ("int8", "int32"), ("uint8", "float32"),
+                       ("int64", "float32"), ("uint8", "float64")):
+        x, y = np.array([1, 0, 1], one), np.array([[2], [1]], other)
+        assert_same(evaluated(getattr(gnp, name), x, y), getattr(np, name)(x, y))
+
+
+@pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft", "hfft", "ihfft", "fft2", "fftn", "rfftn", "irfftn"])
+def test_integers_of_every_size_are_transformed_in_float64(name: str) -> None:
+    for dtype in ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint64"):
+        x = np.array([[1, 0, 1], [1, 1, 0]], dtype)
+        found, expected = evaluated(getattr(gnp.fft, name), x), getattr(np.fft, name)(x)
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-14)
+
+
+def test_equations_of_integers_beside_float32_are_solved_in_float64() -> None:
+    for one, other in (("int8", "float32"), ("float32", "int64"), ("float32", "float32"), ("bool", "int8"),
+                       ("int8", "complex64")):
+        x, y = np.array([[1, 1], [0, 1]], one), np.array([[1], [1]], other)
+        assert_same(evaluated(gnp.linalg.solve, x, y), np.linalg.solve(x, y))
+
+
+def test_the_largest_of_no_sums_is_zero() -> None:
+    for shape in ((2, 0, 3), (2, 3, 0), (0, 2, 2)):
+        for order in ("fro", "nuc", 1, 2, np.inf):
+            x = np.zeros(shape)
+            assert_same(evaluated(lambda x, order=order: gnp.linalg.matrix_norm(x, ord=order), x),
+                        np.linalg.matrix_norm(x, ord=order))
+    assert_same(evaluated(lambda x: gnp.linalg.vector_norm(x, axis=1, ord=np.inf), np.zeros((2, 0))), np.zeros(2))
+    with pytest.raises(ValueError, match="no identity"):
+        evaluated(lambda x: gnp.linalg.matrix_norm(x, ord=-2), np.zeros((0, 3)))
+
+
+def test_a_mask_of_no_elements_selects_nothing() -> None:
+    def assign(x: Any) -> Any:
+        y = gnp.array(x, copy=True)
+        y[np.zeros(0, bool)] = 5.0
+        return y
+
+    x = np.arange(6.0).reshape(2, 3)
+    for mask in (np.zeros(0, bool), np.zeros((0, 3), bool), np.zeros((2, 0), bool)):
+        assert_same(evaluated(lambda x, mask=mask: x[mask], x), x[mask])
+    assert_same(evaluated(lambda x: x[:, np.zeros(0, bool)], x), x[:, np.zeros(0, bool)])
+    assert_same(evaluated(assign, x), x)
+    with pytest.raises(IndexError, match="did not match"):
+        evaluated(lambda x: x[np.zeros((0, 4), bool)], x)
+
+
+def test_reciprocals_of_integers_have_no_fraction() -> None:
+    for dtype in ("int8", "int32", "int64", "uint8", "uint64", "bool"):
+        least = [] if np.dtype(dtype).kind in "ub" else [-1, -2, -7, np.iinfo(dtype).min]
+        x = np.array([1, 2, 9, *least]).astype(dtype)
+        assert_same(evaluated(gnp.reciprocal, x), np.reciprocal(x))
+
+
+def test_a_copy_that_is_asked_for_can_be_assigned_to() -> None:
+    def function(x: Any, m: Any = gnp) -> Any:
+        whole = m.asarray(x, copy=True)
+        whole[0] = 5.0
+        row = m.reshape(whole, (1, -1), copy=True)
+        row[0, 1] = 7.0
+        m.reshape(whole, (1, -1))[0, 2] = 9.0
+        return x, whole, row
+
+    x = ARRAYS["p"]
+    for found, expected in zip(evaluated(function, x), function(x.copy(), np), strict=True):
+        assert_same(found, expected)
+    with pytest.raises(ReadOnlyError):
+        evaluated(lambda x: gnp.asarray(x).__setitem__(0, 1.0), x)
+
+
+def test_functions_of_parts_chosen_by_a_mask() -> None:
+    """What libraries write against the standard to compute each part with a function of its own."""
+
+    def by_parts(x: Any, m: Any = gnp) -> Any:
+        chosen = x > 0.3
+        first, second = m.sqrt(x[chosen]), m.abs(x[~chosen]) <= 0.5
+        result = m.empty_like(chosen, dtype=m.result_type(first, m.float32))
+        result[chosen] = first
+        result[~chosen] = m.where(second, 1.0, -1.0) if m is np else 2.0 * second - 1.0
+        return result
+
+    x = ARRAYS["x"]
+    assert_same(evaluated(by_parts, x), by_parts(x, np))
+    slope = gx.jit(gx.grad(lambda x: by_parts(x).sum()))(x)
+    np.testing.assert_array_equal(slope, np.where(x > 0.3, 0.5 / np.sqrt(np.abs(x)), 0.0))
+
+
+@pytest.mark.parametrize("compare", [
+    lambda x: x[x > 0] > 1, lambda x: x[x > 0] == 0.5, lambda x: x[x > 0] != 0.5, lambda x: x[x > 0] >= 1,
+    lambda x: np.float64(1) < x[x > 0], lambda x: x[0, 0] >= x[x > 0], lambda x: x[x > 0] * 2 < x[x > 0] + 1])
+def test_chosen_elements_are_compared(compare: Any) -> None:
+    x = ARRAYS["x"]
+    assert_same(evaluated(lambda x: compare(x).sum(), x), compare(x).sum())

@@ -32,6 +32,11 @@ def _safe_power(x: Any, exponent: float) -> Any:
     return lift("norm", where(zero, 0 if exponent > 0 else np.inf, root))
 
 
+def _largest(x: Any, axis: Any, keepdims: bool = False) -> Any:
+    """The largest of numbers that are not negative: 0 of none."""
+    return x.max(axis=axis, keepdims=keepdims) if x.size else x.sum(axis=axis, keepdims=keepdims)
+
+
 def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     options: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
     if order is None or order == 2:
@@ -39,7 +44,7 @@ def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     if isinstance(order, str):
         raise ArgumentError(f"norm: Invalid norm order '{order}' for vectors{user_line()}")
     if order == np.inf:
-        return abs(x).max(**options)
+        return _largest(abs(x), **options)
     if order == -np.inf:
         return abs(x).min(**options)
     if order == 0:
@@ -55,7 +60,7 @@ def _matrix_norm(x: Any, order: Any, rows: int, columns: int, keepdims: bool) ->
     if order in ("nuc", 2, -2):
         moved = lift("norm", move_axis(move_axis(x, rows, x.ndim - 1), columns - (columns > rows), x.ndim - 1))
         values = lift("norm", linalg_spectral.svd(moved, vectors=False)[0])
-        found = values.sum(axis=-1) if order == "nuc" else values.max(axis=-1) if order == 2 else values.min(axis=-1)
+        found = values.sum(axis=-1) if order == "nuc" else _largest(values, -1) if order == 2 else values.min(axis=-1)
         if keepdims:
             first, second = sorted((rows, columns))
             found = np.expand_dims(np.expand_dims(found, first), second)
@@ -64,9 +69,8 @@ def _matrix_norm(x: Any, order: Any, rows: int, columns: int, keepdims: bool) ->
     if order not in sums:
         raise ArgumentError(f"norm: Invalid norm order {order!r} for matrices{user_line()}")
     summed = abs(x).sum(axis=sums[order], keepdims=True)
-    found = summed.max(axis=(rows, columns), keepdims=keepdims) if order > 0 else summed.min(
-        axis=(rows, columns), keepdims=keepdims)
-    return found
+    both = (rows, columns)
+    return _largest(summed, both, keepdims) if order > 0 else summed.min(axis=both, keepdims=keepdims)
 
 
 @traced(np.linalg.norm)

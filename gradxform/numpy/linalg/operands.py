@@ -8,7 +8,7 @@ from gradxform.core import dtype_of, shape_of
 from gradxform.core.source import user_line
 from gradxform.dtypes import DType, float64, is_differentiable
 from gradxform.errors import LinAlgError, ShapeError
-from gradxform.operands import broadcast_shapes, broadcast_to, cast, lift, promoted_type
+from gradxform.operands import broadcast_shapes, broadcast_to, cast, lift, promote_operands, promoted_type
 
 
 def inexact_dtype(dtype: DType) -> DType:
@@ -22,8 +22,8 @@ def as_matrix(name: str, value: Any, square: bool = False) -> Any:
 
 
 def as_matrices(name: str, *values: Any, square: bool = False) -> list[Any]:
-    """Stacks of matrices in one float or complex dtype; ``square``: the first of them must be."""
-    found = as_arrays(name, *values)
+    """Stacks of matrices in the float or complex dtype of what they promote to; ``square``: the first of them must be."""
+    found = as_arrays(name, *promote_operands(name, *values))
     for x in found:
         if x.ndim < 2:
             raise LinAlgError(
@@ -35,10 +35,11 @@ def as_matrices(name: str, *values: Any, square: bool = False) -> list[Any]:
 
 
 def as_arrays(name: str, *values: Any) -> list[Any]:
-    """Traced arrays in one float or complex dtype."""
+    """Traced arrays in one float or complex dtype, as numpy.linalg finds it: an array of integers counts as float64."""
     arrays = [lift(name, value) for value in values]
-    dtype = inexact_dtype(promoted_type(name, arrays)[0])
-    return [lift(name, cast(x, dtype)) for x in arrays]
+    kept = [x if is_differentiable(dtype_of(x)) else cast(x, float64) for x in arrays]
+    dtype = promoted_type(name, kept)[0]
+    return [lift(name, cast(x, dtype)) for x in kept]
 
 
 def in_one_stack(name: str, *values: Any) -> list[Any]:

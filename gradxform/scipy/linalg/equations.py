@@ -11,7 +11,7 @@ from gradxform.errors import ArgumentError
 from gradxform.numpy import linalg as numpy_linalg
 from gradxform.numpy.linalg.operands import as_arrays, as_matrix, in_one_stack, right_hand_side
 from gradxform.numpy.linalg.systems import factors_of, inverted_values, solve_staged
-from gradxform.operands import lift
+from gradxform.operands import lift, promote_operands
 from gradxform.primitives import linalg, linalg_pseudo, linalg_solve
 from gradxform.primitives.matrices import adjoint, identity, matrix_transpose
 from gradxform.scipy.linalg.calls import refuse, traced
@@ -27,7 +27,7 @@ def _mode(name: str, trans: Any) -> str:
 
 
 def _prepared(name: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
-    matrix, values = as_arrays(name, a, b)
+    matrix, values = as_arrays(name, *promote_operands(name, a, b))
     matrix = as_matrix(name, matrix, square=True)
     columns, vector = right_hand_side(name, matrix, values, matrix.shape[-1])
     return *in_one_stack(name, matrix, columns), vector

@@ -12,6 +12,7 @@ from gradxform.numpy.ufuncs import absolute, arctan2, exp, expm1, log, log1p, lo
 from gradxform.primitives import bessel, gamma_functions, integrals, special
 from gradxform.scipy.special.calls import elementwise
 from gradxform.scipy.special.distribution_functions import student_distribution, student_quantile
+from gradxform.scipy.stats.circular import von_mises_parts
 from gradxform.scipy.stats.frame import LOG_HALF, Continuous, Symmetric, like, log_of_complement
 
 LOG_ROOT_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -552,7 +553,10 @@ class TruncNorm(Continuous):
 
 
 class VonMises(Continuous):
-    """Von Mises's distribution of angles, of concentration ``kappa``; it has density and logarithm only."""
+    """Von Mises's distribution of angles, of concentration ``kappa``; it has no quantiles here.
+
+    As in SciPy, angles may be any numbers: each full turn adds 1 to the distribution function.
+    """
 
     shapes = ("kappa",)
 
@@ -561,6 +565,14 @@ class VonMises(Continuous):
 
     def _logpdf(self, z: Any, kappa: Any) -> Any:
         return kappa * _of(integrals.cosm1, z) - math.log(2 * math.pi) - log(_of(bessel.i0e, kappa))
+
+    def _cdf(self, z: Any, kappa: Any) -> Any:
+        turns, positive, tail = von_mises_parts(z, kappa)
+        return turns + where(positive, 1 - tail, tail)
+
+    def _sf(self, z: Any, kappa: Any) -> Any:
+        turns, positive, tail = von_mises_parts(z, kappa)
+        return where(positive, tail, 1 - tail) - turns
 
 
 class GenNorm(Symmetric):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from gradxform.numpy.indexing import where
 from gradxform.numpy.ufuncs import exp, expm1, floor, log, log1p
 from gradxform.primitives import gamma_functions, special
+from gradxform.primitives.logic import stop_gradient
 from gradxform.scipy.special.calls import elementwise
 from gradxform.scipy.stats.frame import Discrete, log_of_complement
+from gradxform.scipy.stats.searching import sum_over_numbers
 
 
 def _of(constructor: Any, *operands: Any) -> Any:
@@ -146,7 +149,10 @@ class Geom(Discrete):
 
 
 class BetaBinom(Discrete):
-    """The binomial distribution whose probability has a beta distribution; it has no distribution function here."""
+    """The binomial distribution whose probability has a beta distribution.
+
+    Distribution function and quantiles are sums of probabilities, each of as many terms as the greatest ``n`` asks for.
+    """
 
     shapes = ("n", "a", "b")
 
@@ -162,6 +168,21 @@ class BetaBinom(Discrete):
     def _logpmf(self, k: Any, n: Any, a: Any, b: Any) -> Any:
         betaln = gamma_functions.betaln
         return _log_choose(n, k) + _of(betaln, k + a, n - k + b) - _of(betaln, a, b)
+
+    def _sum(self, chosen: Callable[[Any], Any], k: Any, n: Any, a: Any, b: Any) -> Any:
+        """The sum of the probabilities of the numbers up to ``n`` that are ``chosen``."""
+
+        def term(number: Any) -> Any:
+            counts = chosen(number) & (number <= n)
+            return where(counts, exp(self._logpmf(where(counts, number, 0.0), n, a, b)), 0.0)
+
+        return sum_over_numbers(term, stop_gradient(n).max().astype(np.int64) + 1, 0.0 * (k + n + a + b))
+
+    def _cdf(self, k: Any, n: Any, a: Any, b: Any) -> Any:
+        return self._sum(lambda number: number <= k, k, n, a, b)
+
+    def _sf(self, k: Any, n: Any, a: Any, b: Any) -> Any:
+        return self._sum(lambda number: number > k, k, n, a, b)
 
 
 bernoulli = Bernoulli("bernoulli")
