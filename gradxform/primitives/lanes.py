@@ -10,7 +10,7 @@ import numpy as np
 from gradxform.core import Primitive, bind, shape_of
 from gradxform.loopir.lowering import View
 from gradxform.primitives.reductions import reduce_max
-from gradxform.primitives.rules import no_tangent, not_linear
+from gradxform.primitives.rules import INTEGERS, no_tangent, not_linear, unary_type
 
 
 def largest_lane(x: Any) -> Any:
@@ -27,7 +27,7 @@ def _batch(operands: Sequence[Any], batched: Sequence[bool], size: int) -> tuple
 
 largest_lane_p = Primitive(
     "largest_lane",
-    type=lambda x: x,
+    type=unary_type("largest_lane", INTEGERS),
     evaluate=lambda x: x,
     jvp=no_tangent,
     transpose=not_linear("largest_lane"),
