@@ -10,7 +10,7 @@ import numpy as np
 from gradxform import linear
 from gradxform.core import shape_of
 from gradxform.core.source import user_line
-from gradxform.errors import ArgumentError, ArgumentTypeError
+from gradxform.errors import ArgumentError
 from gradxform.indexing import get
 from gradxform.numpy.creation import linspace
 from gradxform.numpy.dispatch import traced
@@ -34,15 +34,14 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
 
     Modes are constant (``constant_values``), linear_ramp (towards ``end_values``), edge, wrap, reflect and symmetric
     (``reflect_type`` even or odd), maximum, minimum, mean and median (of ``stat_length`` elements), and empty, which is
-    zeros. A function as ``mode`` writes into its argument, which traced arrays do not allow.
+    zeros. A function as ``mode`` is called as NumPy calls it, ``mode(vector, (low, high), axis, kwargs)``, with each vector
+    along each axis of the array with its border of zeros, and writes into it.
 
     >>> pad(np.array([1.0, 2.0, 4.0]), (2, 1), "reflect", reflect_type="odd")
     array([-2.,  0.,  1.,  2.,  4.,  6.])
     """
     if callable(mode):
-        raise ArgumentTypeError(
-            f"pad: a function as mode writes into the vectors that it is given, which traced arrays refuse: join the "
-            f"borders with np.concatenate{user_line()}")
+        return _by_function(lift("pad", array), mode, pad_width, kwargs)
     if mode not in _PARAMETERS:
         raise ArgumentError(f"pad: mode {mode!r} is not supported, expected one of {', '.join(_PARAMETERS)}{user_line()}")
     parameters = {**_PARAMETERS[mode], **kwargs}
@@ -73,6 +72,16 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
     for axis, (pair, counted) in enumerate(zip(widths, lengths, strict=True)):
         x = _joined(x, axis, *(_summary(x, axis, side, count, counted[side], mode) for side, count in enumerate(pair)))
     return x
+
+
+def _by_function(x: Any, function: Any, pad_width: Any, options: dict[str, Any]) -> Any:
+    """A border of zeros, into which ``function`` writes, vector by vector: these are views."""
+    widths = _widths("pad", pad_width, x.ndim)
+    padded = _constant(x, widths, 0)
+    for axis, pair in enumerate(widths):
+        for place in np.ndindex(*padded.shape[:axis], *padded.shape[axis + 1:]):
+            function(padded[(*place[:axis], slice(None), *place[axis:])], pair, axis, options)
+    return padded
 
 
 def _widths(name: str, pad_width: Any, rank: int) -> list[tuple[int, int]]:

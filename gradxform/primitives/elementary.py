@@ -66,10 +66,23 @@ def log1p(x: Any) -> Any:
     return bind(log1p_p, x)
 
 
+def _expm1_evaluate(x: Any) -> Any:
+    """NumPy's; where a complex one overflows or is not finite, exp(x) - 1, as compiled: NumPy's has infinity times 0 there."""
+    result = np.expm1(x)
+    if dtype_of(x).kind != "c":
+        return result
+    finite = np.isfinite(x) & np.isfinite(result)
+    if finite.all():
+        return result
+    limit = np.array(np.exp(x))
+    limit.real -= 1
+    return np.where(finite, result, limit)
+
+
 exp_p = _function("exp", exp, evaluate=np.exp, tangent=lambda t, x, y: mul(t, y))
 exp2_p = _function("exp2", exp2, evaluate=np.exp2, tangent=lambda t, x, y: mul(t, mul(y, constant(math.log(2), x))))
 # exp(x) rather than y + 1, which has no correct digits for very negative x.
-expm1_p = _function("expm1", expm1, evaluate=np.expm1, tangent=lambda t, x, y: mul(t, exp(x)))
+expm1_p = _function("expm1", expm1, evaluate=_expm1_evaluate, tangent=lambda t, x, y: mul(t, exp(x)))
 log_p = _function("log", log, evaluate=np.log, tangent=lambda t, x, y: mul(t, reciprocal(x)))
 log2_p = _function("log2", log2, evaluate=np.log2,
                    tangent=lambda t, x, y: mul(t, mul(constant(1 / math.log(2), x), reciprocal(x))))

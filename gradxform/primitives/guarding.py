@@ -50,7 +50,7 @@ def _needs_guard(equation: Equation) -> bool:
         return False
     if name in ("gather", "scatter"):
         return bool(params["mode"] != "clip")
-    if name in _MATRICES:
+    if name in _MATRICES or name == "undefined":
         return bool(params.get("checked", True))
     return (name == "while" or params.get("length", 0) < 0
             or any(map(_needs_guard, [e for value in params.values() for p in programs_in(value) for e in p.equations])))
@@ -83,6 +83,10 @@ def _guard_matrices(positions: tuple[int, ...]) -> Callable[[Sequence[Any], dict
         return [select(active, x, identity(x)) if k in positions else x for k, x in enumerate(operands)], params
 
     return guard
+
+
+def _guard_undefined(operands: Sequence[Any], params: dict[str, Any], active: Any) -> Guarded:
+    return [select(active, operands[0], dtype_of(operands[0]).type(0))], params
 
 
 def _guard_call(operands: Sequence[Any], params: dict[str, Any], active: Any) -> Guarded:
@@ -130,5 +134,6 @@ _GUARDS: dict[str, Callable[[Sequence[Any], dict[str, Any], Any], Guarded]] = {
     "cond": _guard_cond,
     "scan": _guard_scan,
     "while": _guard_while,
+    "undefined": _guard_undefined,
     **{name: _guard_matrices(positions) for name, positions in _MATRICES.items()},
 }

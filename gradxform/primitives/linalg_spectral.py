@@ -64,7 +64,7 @@ NOT_CONVERGED = "Eigenvalues did not converge"
 SVD_NOT_CONVERGED = "SVD did not converge"
 NOT_FINITE = "Array must not contain infs or NaNs"
 NOT_KNOWN = ("The second derivative at several eigenvalues or singular values that vanish is not determined by the first ones: "
-             "add a multiple of the identity, or use funm_hermitian, expm, sqrtm or pinv")
+             "take the eigenvalues of A + c I less c, for singular values those of A^H A + c I, or use expm, sqrtm or pinv")
 #: From this extent on LAPACK may use several threads.
 THREADED = 33
 #: Values count as equal if they differ by no more than so many times the rounding unit, the extent and the largest value.
@@ -97,7 +97,8 @@ def _turned(rates: Any, x: Any, strict: bool, checked: bool, diagonals: bool = F
     missing = equal(rates, dtype_of(rates).type(0))
     if not diagonals:
         missing = select(on_diagonal(shape_of(rates)), np.False_, missing)
-    return add(found, undefined(select(missing, x, dtype_of(x).type(0)), checked))
+    # Masked before and after: transposed, the operand is the result.
+    return select(missing, undefined(select(missing, x, dtype_of(x).type(0)), checked), found)
 
 
 # ------------------------------------------------------------------------------------------------------ equal values
@@ -170,9 +171,9 @@ set_apart_p = Primitive(
     "set_apart",
     type=lambda x, *, differences, singular: x.strong(),
     evaluate=_set_apart_evaluate,
-    jvp=lambda primals, tangents, *, differences, singular: (set_apart(*primals, differences, singular), tangents[0]),
+    jvp=lambda primals, tangents, output, *, differences, singular: tangents[0],
     transpose=not_linear("set_apart"),
-    batch=lambda operands, batched, size, *, differences, singular: (set_apart(*operands, differences, singular), True),
+    batch=lambda operands, batched, size, *, differences, singular: (set_apart(operands[0], differences, singular), True),
     lower=lambda operands, result, *, differences, singular: Expands(lambda x: _set_apart_build(x, differences, singular)),
 )
 
@@ -208,7 +209,7 @@ undefined_p = Primitive(
     evaluate=_undefined_evaluate,
     jvp=linear_jvp(undefined),
     transpose=lambda ct, operands, *, checked: (undefined(ct, checked),),
-    batch=lambda operands, batched, size, *, checked: (undefined(*operands, checked), True),
+    batch=lambda operands, batched, size, *, checked: (undefined(operands[0], checked), True),
     lower=lambda operands, result, *, checked: Expands(lambda t: _undefined_build(t, checked)),
 )
 

@@ -135,9 +135,23 @@ def test_bad_paddings(arguments: Any, options: Any, words: str) -> None:
         gx.jit(lambda x: gnp.pad(x, *arguments, **options))(np.ones((2, 3)))
 
 
-def test_padding_with_a_function_or_of_nothing_is_refused() -> None:
-    with pytest.raises(errors.ArgumentTypeError, match="function as mode"):
-        gx.jit(lambda x: gnp.pad(x, 1, lambda *arguments: None))(np.ones(2))
+def test_padding_with_a_function() -> None:
+    def write(vector: Any, pair: tuple[int, int], axis: int, options: dict[str, float]) -> None:
+        vector[:pair[0]] = options["scale"] * vector[pair[0]] + axis
+        if pair[1]:
+            vector[-pair[1]:] = vector[::-1][pair[1]] ** 2
+
+    def padded(x: Any) -> Any:
+        return np.pad(x, ((2, 1), (0, 2)), write, scale=3.0)
+
+    x = np.arange(6.0).reshape(2, 3) + 0.5
+    np.testing.assert_allclose(gx.jit(padded)(x), padded(x), rtol=1e-14)
+    step = 1e-6 * np.cos(x)
+    np.testing.assert_allclose(gx.jvp(padded, (x,), (np.cos(x),))[1], (padded(x + step) - padded(x - step)) / 2e-6, rtol=1e-8)
+    np.testing.assert_allclose(gx.vmap(padded)(np.stack([x, -x])), np.stack([padded(x), padded(-x)]), rtol=1e-14)
+
+
+def test_padding_of_nothing_is_refused() -> None:
     with pytest.raises(errors.ArgumentError, match="empty axis"):
         gx.jit(lambda x: gnp.pad(x, 1, "edge"))(np.ones((0, 2)))
 

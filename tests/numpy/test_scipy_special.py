@@ -42,6 +42,22 @@ def test_values_are_scipys(name, arguments):
     np.testing.assert_allclose(compiled, expected, rtol=16 * tolerance, atol=tolerance)
 
 
+def test_logsumexp_of_complex_numbers():
+    a, b = np.array([[1 + 1j, 2 - 3j, -0.5 + 2j], [700, 710 + 1j, -3j]]), np.array([1.0, -2.0, 0.5])
+    for options in ({}, {"axis": 1}, {"b": b, "axis": 0}, {"b": 1j * b}, {"b": b, "return_sign": True, "keepdims": True}):
+        expected = special.logsumexp(a, **options)
+        found = gx.jit(lambda a, options=options: gsp.logsumexp(a, **options))(a)
+        for one, other in zip(gx.tree.leaves(found), gx.tree.leaves(expected), strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one, other, rtol=1e-14)
+    real = np.array([1.0, 2.0, 3.0])
+    found = gx.jit(lambda a: gsp.logsumexp(a, b=1j * b))(real)
+    np.testing.assert_allclose(found, special.logsumexp(real, b=1j * b), rtol=1e-14)
+    slope = gx.grad(gsp.logsumexp, holomorphic=True)(a[0])
+    np.testing.assert_allclose(slope, np.exp(a[0]) / np.exp(a[0]).sum(), rtol=1e-14)
+    assert gx.jit(gsp.logsumexp)(np.full(2, -np.inf + 0j)) == -np.inf
+
+
 def test_logsumexp_with_weights_and_signs():
     a, b = np.array([[1.0, 2.0, 3.0], [0.5, 0.0, -1.0]]), np.array([1.0, -2.0, 0.5])
     for options in ({}, {"keepdims": True}, {"return_sign": True}, {"return_sign": True, "keepdims": True}):

@@ -60,7 +60,7 @@ def test_second_derivatives(name):
 
 
 def test_every_function_is_in_the_table():
-    others = {"airy", "cbrt", "entr", "exp10", "exp2", "expit", "expm1", "fdtri", "chdtri", "fresnel", "gammasgn", "lambertw",
-              "log1p", "log_expit", "log_softmax", "logit", "logsumexp", "multigammaln", "polygamma", "powm1", "rel_entr",
-              "shichi", "sici", "sinc", "softmax", "spherical_yn", "xlog1py", "xlogy"}
+    others = {"airy", "cbrt", "exp10", "exp2", "expm1", "fdtri", "chdtri", "fresnel", "gammasgn", "lambertw", "log1p",
+              "log_softmax", "logsumexp", "multigammaln", "polygamma", "powm1", "shichi", "sici", "sinc", "softmax",
+              "spherical_yn"}
     assert set(gsp.__all__) == others | set(REFERENCES)

@@ -265,3 +265,30 @@ def test_summaries():
     np.testing.assert_allclose(gx.jit(lambda x: gst.zscore(x, axis=1))(x), stats.zscore(x, axis=1), rtol=1e-14)
     np.testing.assert_allclose(gx.jit(gst.sem)(x), stats.sem(x), rtol=1e-14)
     np.testing.assert_allclose(gst.sem(x, axis=None), stats.sem(x, axis=None), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_nothing_is_left_at_infinity(name):
+    """There the terms of log-densities are infinities of either sign; SciPy gives NaN for some of them."""
+    distribution, shapes = getattr(gst, name), CONTINUOUS[name]
+    ends = np.array([-np.inf, np.inf])
+
+    def everything(x):
+        return distribution.logpdf(x, *shapes), distribution.pdf(x, *shapes), distribution.cdf(x, *shapes)
+
+    logarithm, density, below = gx.jit(everything)(ends)
+    if name == "vonmises":  # no angle
+        assert np.isnan(logarithm).all() and np.isnan(density).all()
+        return
+    np.testing.assert_array_equal(logarithm, -np.inf)
+    np.testing.assert_array_equal(density, 0.0)
+    np.testing.assert_array_equal(below, [0.0, 1.0])
+
+
+def test_far_out_in_the_tails():
+    far = np.array([-1e200, -1e9, 1e7, 1e160])
+    np.testing.assert_allclose(gx.jit(gst.cauchy.logpdf)(far), -np.log(np.pi) - 2 * np.log(abs(far)), rtol=1e-14)
+    np.testing.assert_allclose(gx.vmap(gx.grad(gst.cauchy.logpdf))(far), -2 / far, rtol=1e-12)
+    assert gx.jit(gst.f.cdf)(1e308, 3.0, 7.0) == 1.0
+    np.testing.assert_allclose(gx.jit(gst.logistic.logpdf)(np.array([-800.0, 0.0, 800.0])), [-800.0, -np.log(4.0), -800.0])
+    assert gx.grad(gx.grad(gst.logistic.logpdf))(0.0) == -0.5

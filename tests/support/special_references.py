@@ -168,6 +168,14 @@ REFERENCES: dict[str, Row] = {
     "hyp2f1": Row(mp.hyp2f1, [(1.3, 0.4, 0.7, 0.2), (0.5, 2.5, 3.0, -2.0)], (3,), LOOSE),
     # logistic functions, entropies, losses
     "softplus": Row(lambda x: mp.log1p(mp.exp(x)), SIGNED),
+    # the derivative s (1 - s) keeps the digits of 1 - s
+    "expit": Row(lambda x: 1 / (1 + mp.exp(-x)), [*SIGNED, (-30.0,), (9.0,)], bounds=(2e-15, 1e-11, 1e-10)),
+    "log_expit": Row(lambda x: -mp.log1p(mp.exp(-x)), [*SIGNED, (-30.0,), (9.0,)], bounds=(1e-14, 1e-11, 1e-10)),
+    "logit": Row(lambda p: mp.log(p / (1 - p)), UNIT, bounds=(1e-14, 1e-14, 1e-13)),
+    "xlogy": Row(lambda x, y: x * mp.log(y), [(0.3, 0.4), (2.0, 30.0)], (0, 1), (1e-14, 1e-14, 1e-14), second=False),
+    "xlog1py": Row(lambda x, y: x * mp.log1p(y), [(0.3, 1e-9), (2.0, -0.7)], (0, 1), (1e-14, 1e-14, 1e-14), second=False),
+    "entr": Row(lambda x: -x * mp.log(x), [(1e-9,), (0.2,), (3.0,)], bounds=(1e-14, 1e-14, 1e-14)),
+    "rel_entr": Row(lambda x, y: x * mp.log(x / y), [(0.3, 0.4), (2.0, 0.1)], (0, 1), (1e-14, 1e-14, 1e-14)),
     "kl_div": Row(lambda x, y: x * mp.log(x / y) - x + y, [(0.3, 0.4), (2.0, 0.1)], (0, 1)),
     "huber": Row(lambda d, r: r * r / 2 if abs(r) < d else d * (abs(r) - d / 2), [(0.3, 0.2), (0.3, -2.0)], (0, 1)),
     "pseudo_huber": Row(lambda d, r: d * d * (mp.sqrt(1 + (r / d) ** 2) - 1), [(0.3, 0.2), (2.0, -5.0)], (0, 1)),

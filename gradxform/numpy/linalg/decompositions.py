@@ -74,16 +74,23 @@ def _upper(name: str, triangle: str) -> bool:
 def eigh(a: Any, UPLO: str = "L") -> Any:
     """Eigenvalues, in increasing order, and eigenvectors, as columns, of Hermitian matrices of which one triangle is read.
 
-    The derivative with respect to the other triangle is zero. At equal eigenvalues all derivatives are finite: exact for what
-    is symmetric in the equal values, such as sums of f(w), and for projectors on whole eigenspaces; what depends on how vectors
-    of equal values are chosen has no derivative there, and V f(w) V^H needs `gradxform.scipy.linalg.funm_hermitian`.
+    The derivative with respect to the other triangle is zero. Programs of derivatives through vectors take eigenvalues that are
+    equal, but for rounding, as if they were apart by eps^(1/2) of their size (eps^(1/3) in second derivatives): what is
+    a smooth function of the matrix, as V f(w) V^H is, has its derivative to half of the digits (a third of them), and what is
+    none, as a single vector, a large one. Several eigenvalues that vanish beside the largest stay: there first derivatives
+    leave out how their vectors turn into each other, and second ones are a LinAlgError. `gradxform.scipy.linalg.funm_hermitian`
+    is exact everywhere.
     """
     return EighResult(*lifted("eigh", *linalg_spectral.eigh(as_matrix("eigh", a, square=True), _upper("eigh", UPLO))))
 
 
 @traced(np.linalg.eigvalsh)
 def eigvalsh(a: Any, UPLO: str = "L") -> Any:
-    """Eigenvalues, in increasing order, of Hermitian matrices of which one triangle is read."""
+    """Eigenvalues, in increasing order, of Hermitian matrices of which one triangle is read.
+
+    First derivatives are exact, at equal eigenvalues too, for what is symmetric in these; second ones are right to half of the
+    digits there, see `eigh`.
+    """
     x = as_matrix("eigvalsh", a, square=True)
     return lift("eigvalsh", linalg_spectral.eigh(x, _upper("eigvalsh", UPLO), vectors=False)[0])
 
@@ -92,9 +99,8 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Any:
 def eig(a: Any) -> Any:
     """Eigenvalues and right eigenvectors, as columns of length 1, of square matrices.
 
-    Traced results are complex also where NumPy, which looks at the values, returns real ones. At equal eigenvalues derivatives
-    of vectors leave out what equal ones would turn into each other; where a matrix has too few eigenvectors it is a
-    LinAlgError, or large numbers.
+    Traced results are complex also where NumPy, which looks at the values, returns real ones. For derivatives at equal
+    eigenvalues see `eigh`; where a matrix has too few eigenvectors it is a LinAlgError, or large numbers.
     """
     return EigResult(*lifted("eig", *linalg_spectral.eig(as_matrix("eig", a, square=True))))
 
@@ -109,8 +115,8 @@ def eigvals(a: Any) -> Any:
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     """Singular values, in decreasing order, between the vectors U and V^H.
 
-    The derivative of vectors needs ``full_matrices=False`` unless matrices are square. At equal or vanishing singular values
-    all derivatives are finite: exact for what does not depend on how vectors of equal values are chosen, see `eigh`.
+    The derivative of vectors needs ``full_matrices=False`` unless matrices are square. For
+    derivatives at equal and vanishing singular values see `eigh`.
     """
     if not hermitian:
         x = as_matrix("svd", a)

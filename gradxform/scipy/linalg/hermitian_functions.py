@@ -35,8 +35,9 @@ def funm_hermitian(function: Function, a: Any, *, derivative: Function | None = 
     Raises:
         LinAlgError: matrices are not square.
 
-    The first derivative is exact everywhere. Further ones are exact where eigenvalues are apart; where they are equal they are
-    NaN, because they are not functions of those of w and V: `expm` and `sqrtm` have derivatives of all orders there.
+    The first derivative is exact everywhere. Further ones are exact where eigenvalues are apart. Where they are equal, that of
+    second order is right to some 8 digits, and of third order to some 5, see `gradxform.numpy.linalg.eigh`; where several
+    vanish it is a LinAlgError: take f(A + c I - c). `expm` and `sqrtm` have exact derivatives of all orders.
 
     >>> import gradxform as gx
     >>> log = lambda a: gx.scipy.linalg.funm_hermitian(np.log, a)
@@ -64,7 +65,7 @@ def _function(function: Function, slope: Function) -> Any:
         return (v * function(w)[..., None, :]) @ adjoint(v)
 
     def rule(primals: Any, tangents: Any) -> Any:
-        # Differentiated once more, what vectors do not tell is NaN, not wrong.
+        # Differentiated once more, what vectors do not tell is an error, not zero.
         w, v = linalg_spectral.eigh(primals[0], strict=True)
         inner = _divided(function, slope, w) * (adjoint(v) @ tangents[0] @ v)
         return spectral(primals[0]), v @ inner @ adjoint(v)

@@ -29,9 +29,12 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     """log(sum(b * exp(a))) along ``axis`` without overflow; with ``return_sign`` of the magnitude, and the sign.
 
     Its derivative are the weights of ``softmax``. Where all of ``a`` is -inf the result is -inf with derivative 0;
-    elements of +inf make the result +inf and share its derivative evenly.
+    elements of +inf make the result +inf and share its derivative evenly. Of complex numbers it is the principal logarithm;
+    the sign is of magnitude 1.
     """
     x = as_inexact("logsumexp", a)
+    if np.iscomplexobj(x) or (b is not None and np.iscomplexobj(b)):
+        return _complex_logsumexp(x, axis, b, keepdims, return_sign)
     weights = None
     if b is not None:
         x, weights = operands_of("logsumexp", x, b)
@@ -50,6 +53,21 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     signs = sign(total)
     if not return_sign and weights is not None:
         result = where(signs < 0, np.nan, result)
+    if not keepdims:
+        result, signs = (sum(part, axis=axis) for part in (result, signs))
+    return (result, signs) if return_sign else result
+
+
+def _complex_logsumexp(a: Any, axis: Any, b: Any, keepdims: bool, return_sign: bool) -> Any:
+    """`logsumexp` of complex numbers: what is subtracted before exp is the largest real part."""
+    x, weights = operands_of("logsumexp", a, 1.0 if b is None else b)
+    base = _finite_maximum(x.real, axis)
+    total = sum(weights * exp(x - base), axis=axis, keepdims=True)
+    none = total == 0
+    safe = where(none, 1.0, total)
+    magnitude = absolute(safe)
+    found = log(magnitude) + base if return_sign else log(safe) + base
+    result, signs = where(none, -np.inf, found), where(none, 0.0, safe / magnitude)
     if not keepdims:
         result, signs = (sum(part, axis=axis) for part in (result, signs))
     return (result, signs) if return_sign else result

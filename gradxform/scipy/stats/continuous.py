@@ -276,7 +276,7 @@ class F(Continuous):
         return a * log(ratio) + _xlogy(a - 1, z) - (a + b) * log1p(ratio * z) - _of(gamma_functions.betaln, a, b)
 
     def _cdf(self, z: Any, dfn: Any, dfd: Any) -> Any:
-        return _of(gamma_functions.betainc, 0.5 * dfn, 0.5 * dfd, dfn * z / (dfd + dfn * z))
+        return _of(gamma_functions.betainc, 0.5 * dfn, 0.5 * dfd, z / (dfd / dfn + z))
 
     def _sf(self, z: Any, dfn: Any, dfd: Any) -> Any:
         return _of(gamma_functions.betainc, 0.5 * dfd, 0.5 * dfn, dfd / (dfd + dfn * z))
@@ -352,7 +352,7 @@ class Logistic(Symmetric):
     """The logistic distribution."""
 
     def _logpdf(self, z: Any) -> Any:
-        return -z - 2 * logaddexp(0.0, -z)
+        return -logaddexp(0.0, z) - logaddexp(0.0, -z)
 
     def _cdf(self, z: Any) -> Any:
         return _of(special.sigmoid, z)
@@ -368,7 +368,10 @@ class Cauchy(Symmetric):
     """Cauchy's distribution."""
 
     def _logpdf(self, z: Any) -> Any:
-        return -log1p(z * z) - math.log(math.pi)
+        # Of large z the square overflows, and 1 does not matter.
+        large = abs(z) > 1e8
+        tail, body = where(large, abs(z), 1.0), where(large, 0.0, z)
+        return -where(large, 2 * log(tail), log1p(body * body)) - math.log(math.pi)
 
     def _cdf(self, z: Any) -> Any:
         return arctan2(1.0 + 0.0 * z, -z) / math.pi
@@ -562,6 +565,9 @@ class VonMises(Continuous):
 
     def valid(self, kappa: Any) -> Any:
         return kappa >= 0
+
+    def ends(self, kappa: Any) -> tuple[Any, Any] | None:
+        return np.nan, np.nan
 
     def _logpdf(self, z: Any, kappa: Any) -> Any:
         return kappa * _of(integrals.cosm1, z) - math.log(2 * math.pi) - log(_of(bessel.i0e, kappa))

@@ -196,7 +196,8 @@ class Continuous(Distribution):
         point, valid, shapes, loc, scale = self._standard(method, x, args, kwargs)
         z = (point - loc) / scale
         lower, upper = self.support(*shapes)
-        inside = (z >= lower) & (z <= upper)
+        # Nothing is left at infinity, where the terms of a log-density are infinities of either sign.
+        inside = (z >= lower) & (z <= upper) & (abs(z) < np.inf)
         outside: Any = finish(-np.inf)
         ends = self.ends(*shapes)
         if ends is not None:
