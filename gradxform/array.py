@@ -397,7 +397,7 @@ class Array(Tracer):
             raise ArgumentError(f"to_device: the only device is 'cpu', without streams, got {device!r}{user_line()}")
         return self
 
-    def __dlpack__(self, **kwargs: Any) -> NoReturn:
+    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None) -> NoReturn:
         self._cut("x.__dlpack__()", "pass it to functions of gradxform.numpy")
 
     def __dlpack_device__(self) -> tuple[int, int]:

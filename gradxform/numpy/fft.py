@@ -14,7 +14,7 @@ import numpy as np
 
 from gradxform.core import Tracer, dtype_of, shape_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import complex_dtype, float64
+from gradxform.dtypes import complex_dtype, float64, part_dtype
 from gradxform.errors import ArgumentError, DTypeError
 from gradxform.linear import move_axis
 from gradxform.numpy.arrangement import roll
@@ -22,7 +22,8 @@ from gradxform.numpy.dispatch import as_inexact, refuse_out, traced
 from gradxform.operands import cast, lift, normalize_axes, normalize_axis
 from gradxform.primitives import fourier
 from gradxform.primitives.arithmetic import mul
-from gradxform.primitives.complex import conj
+from gradxform.primitives.complex import complex as complex_number
+from gradxform.primitives.complex import conj, imag, real
 from gradxform.primitives.shape import pad, slice_along
 
 _OPPOSITE = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
@@ -63,8 +64,17 @@ def _scaled(name: str, x: Any, points: int, norm: Any, forward: bool) -> Any:
         raise ArgumentError(f'{name}: Invalid norm value {norm}; should be "backward", "ortho" or "forward".{user_line()}')
     chosen = norm or "backward"
     if chosen == "ortho":
-        return mul(x, dtype_of(x).type(1 / sqrt(points)))
-    return x if (chosen == "backward") is forward else mul(x, dtype_of(x).type(1 / points))
+        return _times(x, 1 / sqrt(points))
+    return x if (chosen == "backward") is forward else _times(x, 1 / points)
+
+
+def _times(x: Any, factor: float) -> Any:
+    """``x`` times a real number, part by part: the zero of ``factor + 0j`` would make NaN of an infinite part."""
+    dtype = dtype_of(x)
+    number = part_dtype(dtype).type(factor)
+    if dtype.kind != "c":
+        return mul(x, number)
+    return complex_number(mul(real(x), number), mul(imag(x), number))
 
 
 def _along(x: Any, axis: int, transform: Callable[[Any], Any]) -> Any:

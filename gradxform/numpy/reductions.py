@@ -11,8 +11,8 @@ import numpy as np
 from gradxform import operators
 from gradxform.core import dtype_of, shape_of
 from gradxform.core.source import user_line
-from gradxform.dtypes import DType, bool_, float64, int64, is_complex, is_differentiable, uint64
-from gradxform.errors import ArgumentError, DTypeError, ShapeError
+from gradxform.dtypes import DType, bool_, float64, int64, is_complex, is_differentiable, uint8, uint64
+from gradxform.errors import ArgumentError, ShapeError
 from gradxform.linear import broadcast, full, reduce_sum, transpose
 from gradxform.numpy.dispatch import refuse_out, traced
 from gradxform.numpy.ufuncs import truth
@@ -339,7 +339,9 @@ def _running(name: str, scan: Callable[[Any, int], Any], a: Any, axis: Any, dtyp
     x = as_operand(name, a)
     x = cast(x, _summed_dtype(dtype_of(x)) if dtype is None else supported_dtype(name, dtype))
     if dtype_of(x) == bool_:
-        raise DTypeError(f"{name}: dtype bool is not supported on traced arrays{user_line()}")
+        # Sums of truth values are ors, products are ands.
+        latched = cumulative.cummax if scan is cumulative.cumsum else cumulative.cummin
+        return cast(_along(name, latched, cast(x, uint8), axis), bool_)
     return _along(name, scan, x, axis)
 
 
