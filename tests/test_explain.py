@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ import pytest
 
 import gradxform as gx
 from gradxform.__main__ import main
+from gradxform.dtypes import float64, int64
 from gradxform.errors import ArgumentTypeError
 from gradxform.ir.highlighting import highlighted, notebook_html, tokens
+from gradxform.loopir.expression import Apply, Constant, Symbol, index_add, index_mul, integer
+from gradxform.loopir.printer import expression_text, extents_text, position_text
 from gradxform.window.command import CommandError, parse_shape, parse_static, values_of
 from gradxform.window.explanation import Explanation
 from gradxform.window.graph import heat_level, quoted
@@ -87,6 +91,84 @@ def test_fused_loops_say_what_they_compute() -> None:
     assert len(found.optimized.equations) == 3
     assert "for " in loops and "sin(in0[" in loops
     assert found.total.flops == 2000 and found.total.elementary_calls == 1000
+
+
+def test_what_an_equation_expands_to_is_said_to_be_for_it() -> None:
+    found = explain(lambda x: np.fft.fft(x), np.ones(512))
+    (transform,) = [equation.outputs[0] for equation in found.optimized.equations if equation.operation.name.startswith("fft")]
+    name = found.names(transform)
+    assert [note.place for note in found.journal.of(transform) if note.decision == "routine"] != []
+    (span,) = [span for span in found.spans if span.kind == "routine"]
+    assert name in found.computes(span.nest) and name in found.held[found.notes[transform][-1].place]
+    text = found.text()
+    assert re.search(r"routine +\w+ +fft.forward, about ", section(text, "Decisions"))
+    assert [key for key, value in found.own_seconds.items() if value] == []  # nothing was measured
+
+    # The differences of eigenvalues are prepared by loops whose values the program does not know.
+    found = explain(gx.grad(lambda a: np.sum(np.linalg.eigh(a + a.T)[0] ** 3)), np.eye(30))
+    prepared = {found.names(var) for nest in found.prepares for var in nest}
+    (apart,) = [found.names(e.outputs[0]) for e in found.optimized.equations if e.operation.name == "set_apart"]
+    assert prepared == {apart} and f"prepares {apart}" in section(found.text(), "Loops")
+    assert "on the way to it: " in section(found.text(), "Decisions")
+    graph = json.loads(re.search(r'id="data">(.*?)</script>', found.html())[1])["graphs"][0]["dot"]  # type: ignore[index]
+    assert f"prepares {apart}" in graph
+
+
+def test_each_nest_says_what_it_is_for() -> None:
+    found = explain(lambda a, b: (a, b + 1.0, 2.0), np.ones(3), np.ones(4))
+    purposes = [found.purpose(number) for number in range(len(found.loops.nests))]
+    copied, computed = (found.names(var) for var in (found.optimized.inputs[0], found.optimized.equations[0].outputs[0]))
+    assert f"copies {copied}" in purposes and f"computes {computed}" in purposes and "writes out2" in purposes
+    assert len(purposes) == 3 and all(purpose in found.text() for purpose in purposes)
+    # A sum of parts that chunks have found is a nest of its own.
+    found = explain(lambda x: np.sum(np.exp(x)), np.ones(1_000_000))
+    (total,) = [found.names(e.outputs[0]) for e in found.optimized.equations if e.operation.name == "reduce_sum"]
+    assert found.purpose(1) == f"computes {total}" and found.loops.nests[0].chunks > 1
+
+
+def test_what_cancels_in_an_index_is_not_printed() -> None:
+    i, block = Symbol("i", int64), Symbol("block", int64)
+    shifted = index_add(index_mul(block, 64), index_mul(block, -64))
+    assert position_text(shifted) == "0"
+    assert position_text(index_add(index_add(index_mul(i, -1), index_mul(block, 3)), integer(-1))) == "block * 3 - i - 1"
+    assert position_text(index_add(index_mul(i, -1), integer(99))) == "99 - i"
+    assert position_text(index_mul(i, -2)) == "-i * 2"
+    half = Apply("floor_divide", (index_add(i, integer(1)), integer(2)), int64)
+    assert position_text(index_add(index_mul(half, 4), half)) == "((i + 1) // 2) * 5"
+    assert position_text(Apply("minimum", (index_add(i, block), integer(7)), int64)) == "minimum(i + block, 7)"
+    assert extents_text(integer(8), index_add(i, integer(1)), integer(1)) == "8x(i + 1)x1"
+    # What is computed with values stands as it is computed.
+    floats = Apply("add", (Apply("mul", (Symbol("v", float64), Constant(np.float64(2.0), float64)), float64),
+                           Symbol("w", float64)), float64)
+    assert expression_text(floats) == "((v * 2.0) + w)"
+
+
+def test_effects_are_repeated_a_few_times_only() -> None:
+    seen: list[float] = []
+    found = gx.explain(lambda x: gx.debug.callback(lambda v: seen.append(float(v)), x) or x * 2.0, 3.0)
+    assert found.measurement is not None and found.measurement.calls == 3
+    assert seen == [3.0] * 8  # of each kind of build three calls, and one before them
+
+
+def test_parts_that_took_longer_than_the_whole_are_remarked_on() -> None:
+    found = gx.explain(lambda x: np.sum(np.sin(x)), np.ones(10_000))
+    measured = found.measurement
+    assert measured is not None
+    found.measurement = replace(measured, call_seconds=0.5 * found.nest_seconds)
+    text = section(found.text(), "Costs")
+    assert "nests took " in text and "call and outputs" not in text
+    found.measurement = replace(measured, call_seconds=2.0 * found.nest_seconds)
+    text = section(found.text(), "Costs")
+    assert "nests took " not in text and "call and outputs" in text
+
+
+def test_what_was_counted_is_shown_in_place_of_the_estimate() -> None:
+    def f(x):
+        return gx.lax.while_loop(lambda c: c[0] < 7, lambda c: (c[0] + 1, c[1] * 1.5), (0, x))[1]
+
+    text = gx.explain(f, np.ones(1000)).text()
+    assert re.search(r"^  7 kflop +executed$", text, re.MULTILINE)
+    assert re.search(r"kflop +estimated, with assumed iterations$", explain(f, np.ones(1000)).text(), re.MULTILINE)
 
 
 def test_a_stored_value_and_one_computed_anew_say_why() -> None:
@@ -380,6 +462,8 @@ def test_what_the_command_prints(models: Path, capsys: pytest.CaptureFixture[str
     (["models_to_explain:loss", "--shapes", "f64[3", "3"], "cannot read 'f64[3'"),
     (["models_to_explain:power", "--shapes", "3", "--static", "n"], "expected name=value"),
     (["models_to_explain:loss", "--shapes", "3", "2,4"], "could not be explained for 3, 2,4: matmul"),
+    (["models_to_explain:power", "--shapes", "f64[900000000000000000]"], "no arrays can be made for f64[9"),
+    (["models_to_explain:loss", "--shapes", "3", "2,3", "--html", "not/there/page.html"], "page.html cannot be written: No"),
 ])
 def test_complaints_of_the_command(
     models: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str

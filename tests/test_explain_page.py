@@ -65,7 +65,7 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Open]:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"}
     # The browser's own pages are its own affair.
-    assert {url for url in asked if not url.startswith(("data:", "blob:", "chrome:"))} == {path.as_uri()}
+    assert {url for url in asked if not url.startswith(("data:", "blob:", "chrome:", "chrome-untrusted:"))} == {path.as_uri()}
 
 
 def settled(browser: Any) -> None:
@@ -159,6 +159,21 @@ def test_zooming_and_moving(browser: Any, show: Open) -> None:
     assert view(browser)[2] > moved[2]
     browser.find_element(By.CSS_SELECTOR, "button[data-action=fit]").click()
     assert view(browser) == pytest.approx(whole, abs=0.1)
+
+
+def test_a_high_drawing_begins_at_its_top_and_can_be_read(browser: Any, show: Open) -> None:
+    def f(x):
+        for number in range(1, 25):
+            x = np.sin(x) * number
+        return x
+
+    show(explain(f, np.ones(100)))
+    shown = view(browser)
+    drawing = browser.execute_script("const b = document.querySelector('.stage svg > g').getBBox(); return [b.y, b.height]")
+    stage = browser.find_element(By.CLASS_NAME, "stage").size
+    assert shown[3] < drawing[1] / 2 and shown[2] / stage["width"] <= 1.6
+    browser.find_element(By.CSS_SELECTOR, "button[data-action=fit]").click()
+    assert view(browser)[3] > drawing[1]
 
 
 def test_programs_inside_and_darkness(browser: Any, show: Open) -> None:

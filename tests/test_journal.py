@@ -13,7 +13,7 @@ import gradxform as gx
 from gradxform import lax
 from gradxform.api.lowered import Lowered
 from gradxform.backend.generation import kernel_of
-from gradxform.backend.journal import How, Journal, Note, Where, size_text
+from gradxform.backend.journal import How, Journal, Note, Where, size_text, time_text
 from gradxform.ir import Equation, Program, Var, check, programs_in
 from gradxform.loopir.loops import Call, Contract, Kernel, Multiply, Native, Statement, bodies
 from gradxform.passes import PASSES, PassRecord, optimise
@@ -177,8 +177,8 @@ def test_routines_and_calls() -> None:
     assert reason(stages, named(stages, "cholesky"), "routine").startswith("lapack.cholesky, about ")
     stages = lowered(lambda a: np.linalg.cholesky(np.swapaxes(a, 1, 2) + 1.0), np.stack([np.eye(12)] * 30))
     (routine,) = [s for s in all_statements(stages.loops) if isinstance(s, Native)]
-    batch = f"lapack.cholesky, 30 times in {routine.chunks} chunks"
-    assert reason(stages, named(stages, "cholesky"), "routine").startswith(batch)
+    chunks = f" in {routine.chunks} chunks" if routine.chunks > 1 else ""
+    assert reason(stages, named(stages, "cholesky"), "routine").startswith(f"lapack.cholesky, 30 times{chunks}, about ")
     (operand,) = routine.arguments
     assert decided(stages, named(stages, "add")) == [("stored", operand.buffer.name)]
 
@@ -447,3 +447,8 @@ def test_stages_are_those_of_one_kernel() -> None:
     stages = lowered(softmax, np.ones((100, 50)))
     assert stages.journal is stages.journal and stages.loops is stages.loops and stages.optimized is stages.optimized
     assert str(kernel_of(stages.optimized)) == str(stages.loops)
+
+
+def test_times_have_the_unit_that_fits() -> None:
+    shown = [time_text(nanoseconds) for nanoseconds in (0.5, 189.4, 999.6, 7_200.0, 2.5e6, 3.0e9, 4.2e12)]
+    assert shown == ["0.5 ns", "189 ns", "1 us", "7.2 us", "2.5 ms", "3 s", "4,200 s"]

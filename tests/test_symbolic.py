@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import gradxform as gx
 import gradxform.symbolic as T
 from gradxform import errors
 from gradxform.symbolic.written import RULES, written_out
@@ -401,3 +402,16 @@ def test_the_optimised_program_of_a_loop_prints():
     f = T.function([x], found)
     assert T.pp(f.maker.fgraph.outputs[0]).startswith("scan{")
     assert "sin" in str(f.maker.fgraph.program)
+
+
+def test_the_window_looks_at_what_a_function_compiles() -> None:
+    x, step = T.dvector("x"), T.shared(2.0, name="step")
+    f = T.function([x], T.grad((x ** 3).sum(), x) * step, updates=[(step, step + 1)], name="slopes")
+    shown = gx.explain(f, np.ones(50))
+    assert shown.name == "slopes" and [(a.name, a.text) for a in shown.arguments] == [("x", "f64[50]"), ("step", "f64[]")]
+    assert shown.measurement is not None and shown.source is None and "the argument step" in shown.text()
+    assert gx.explain(f, [1.0, 2.0], measure=False).total.flops < shown.total.flops
+    (profiled,) = gx.profile(f, np.ones(50), repeats=3).functions
+    assert profiled.name == "slopes" and profiled.calls == 3
+    assert step.get_value() == 2.0  # nothing was updated
+    np.testing.assert_array_equal(f(np.ones(2)), [6.0, 6.0])

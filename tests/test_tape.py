@@ -539,3 +539,12 @@ def test_recomputed_gradients():
     (found,) = gradient(tf.recompute_grad(lambda x: np.sin(np.exp(x))), value)
     np.testing.assert_allclose(found, np.cos(np.exp(value)) * np.exp(value))
     assert isinstance(tf.recompute_grad(np.sin)(tf.constant(0.0)), tf.Tensor)
+
+
+def test_functions_by_the_names_of_their_modules():
+    (found,) = gradient(lambda x: tf.math.reduce_sum(tf.math.log(x) * tf.math.sin(x)), np.array([1.0, 2.0]))
+    x = np.array([1.0, 2.0])
+    np.testing.assert_allclose(found, np.sin(x) / x + np.log(x) * np.cos(x), rtol=1e-14)
+    for name in tf.math.__all__:
+        assert getattr(tf.math, name) is getattr(tf, name)
+    assert tf.autodiff.ForwardAccumulator is tf.ForwardAccumulator

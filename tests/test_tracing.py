@@ -11,6 +11,7 @@ import pytest
 import gradxform as gx
 from gradxform import primitives as P
 from gradxform.core import Builder, Tracer, current_builder, dtype_of, outside, run, shape_of, type_of
+from gradxform.core.source import user_source
 from gradxform.core.tracing import concrete
 from gradxform.errors import ArgumentTypeError, ConcretizationError, DTypeError, LeakedTracerError, ShapeError
 from gradxform.ir import ArrayType, Literal, check
@@ -199,3 +200,9 @@ def test_an_array_used_twice_is_captured_once() -> None:
     x = np.linspace(0.0, 1.0, 4)
     program = gx.make_ir(lambda b: np.sum(b * x + (x - b)))(2.0)
     assert len(program.inputs) == 2
+
+
+def test_the_modules_that_run_a_module_are_nobodys_code() -> None:
+    names: dict[str, Any] = {"user_source": user_source}
+    exec(compile("found = user_source()", "<frozen runpy>", "exec"), names)
+    assert names["found"].file == __file__ and names["found"].function == "test_the_modules_that_run_a_module_are_nobodys_code"

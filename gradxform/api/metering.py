@@ -21,13 +21,13 @@ from gradxform.core.source import user_line
 from gradxform.data_class import data_class
 from gradxform.errors import ArgumentError
 from gradxform.ir import ArrayType
-from gradxform.ir.callback import wrapped
+from gradxform.ir.callback import has_effect, wrapped
 from gradxform.loopir.counting import Estimate, Span, estimates, spans
 
 if TYPE_CHECKING:
     from gradxform.api.jit import Jitted
 
-#: Calls are repeated for so many seconds, or so often; three times at least.
+#: Calls are repeated for so many seconds, or so often; three times at least, which is enough if they have effects.
 SECONDS, MOST_CALLS, LEAST_CALLS = 0.3, 100, 3
 
 
@@ -225,8 +225,8 @@ class Metered:
         """Time ordinary and metered calls in turn.
 
         Args:
-            repeats: how many of each; else as many as take about 0.3 s, at most 100 and at least 3. One more of each comes
-                first, and is not counted.
+            repeats: how many of each; else as many as take about 0.3 s, at most 100 and at least 3; 3 if they have effects
+                (`io_callback`, `debug.print`). One more of each comes first, and is not counted.
 
         Raises:
             ArgumentError: ``repeats`` is less than 1, or calls are not compiled where this is called.
@@ -252,13 +252,15 @@ class Metered:
         both()
         for first in (ordinary, metered, readings):
             first.clear()
+        if repeats is None and any(map(has_effect, self.lowered.optimized.equations)):
+            repeats = LEAST_CALLS
         began = perf_counter()
         while not _enough(len(ordinary), perf_counter() - began, repeats):
             both()
         if not readings:
             raise ArgumentError(
-                "profile: no call reached compiled code: it is of no use inside of disable_jit, or of a function that is being "
-                f"traced{user_line()}")
+                "nothing could be measured, for no call reached compiled code: explain and profile are of no use inside of "
+                f"disable_jit, or of a function that is being traced (but explain(..., measure=False) is){user_line()}")
         return self.code.measured(readings, len(readings), median(ordinary), median(metered))
 
 

@@ -30,6 +30,8 @@ How = Literal["product", "tile", "loops", "routine", "python", "loop", "branch",
 Where = Literal["input", "output", "stored", "register", "computed anew", "view"]
 Decision = How | Where
 _HOW = frozenset(get_args(How))
+#: What is not computed element by element in loops: worth a word also where it is on the way to an equation's result.
+SPECIAL: tuple[How, ...] = ("product", "tile", "routine", "python")
 
 NOTHING_READ = "reads nothing: a number, or made of its index"
 #: What is never computed again.
@@ -74,16 +76,28 @@ class Journal:
         self._entries: list[_Entry] = []
         self._remarks: dict[Var, dict[str, str]] = {}
         self._originals: dict[Var, Var] = {}
+        self._owners: dict[Var, Var] = {}
         self._copies: dict[Var, int] = {}
+        self._operands: dict[Var, Atom] = {}
         self._within: dict[Var, int] = {}
         self._moved: dict[Buffer | Symbol, list[Buffer]] = {}
         self._sums: dict[Buffer, Var] = {}
         self._results: set[Var] = set()
 
+    def __repr__(self) -> str:
+        return f"<journal: {len(self.notes)} notes>"
+
     def original(self, var: Var) -> Var:
         """The variable of the program for which ``var``, one of `Nest.values` say, stands; itself if it is no copy."""
         while var in self._originals:
             var = self._originals[var]
+        return var
+
+    def owner(self, var: Var) -> Var:
+        """The variable of the program for the sake of which ``var`` is computed; what it stands for if it stands for one."""
+        var = self.original(var)
+        while var in self._owners:
+            var = self.original(self._owners[var])
         return var
 
     def of(self, var: Var) -> list[Note]:
@@ -109,8 +123,19 @@ class Journal:
 
     def stands_for(self, copy: Var, atom: Atom | None) -> None:
         """What is decided about ``copy`` is decided about a variable of the program."""
+        while isinstance(atom, Var) and atom in self._operands:
+            atom = self._operands[atom]
         if isinstance(atom, Var) and copy is not atom:
             self._originals[copy] = atom
+
+    def operand(self, inner: Var, atom: Atom) -> None:
+        """What an equation expands to knows one of its operands as ``inner``."""
+        self._operands[inner] = atom
+        self.where(inner, "view", atom, "an operand of what it expands to")
+
+    def part_of(self, variables: Iterable[Var], owner: Var) -> None:
+        """An equation that gives ``owner`` computes these on the way; the program does not know them."""
+        self._owners.update({var: owner for var in variables if var is not owner})
 
     def repeats(self, var: Var, copy: Var | None) -> None:
         """A loop computes ``var`` for itself, as ``copy``, or else within an expression that reads it."""
@@ -193,7 +218,10 @@ class Journal:
             if decision == "register" and buffer is not None and buffer.shape:
                 decision = "stored"
                 reason = f"crosses from one loop over a block of iterations to another; {size_text(buffer.nbytes)}"
-            found[Note(entry.var, decision, "" if buffer is None else buffer.name, reason)] = None
+            var = entry.var
+            if var in self._owners and (decision == "stored" or decision in SPECIAL):
+                var, reason = self.owner(var), reason if decision in SPECIAL else f"on the way to it: {reason}"
+            found[Note(var, decision, "" if buffer is None else buffer.name, reason)] = None
         self.notes[:] = found
 
     def _note_tiles(self, tiles: Mapping[Buffer, Contract]) -> None:
@@ -230,10 +258,20 @@ class _Silent(Journal):
     def _nothing(self, *given: Any, **named: Any) -> None:
         pass
 
-    how = where = remark = stands_for = repeats = repeated = results = computed = sums = moved = finish = _nothing
+    how = where = remark = stands_for = operand = part_of = repeats = repeated = _nothing
+    results = computed = sums = moved = finish = _nothing
 
 
 SILENT: Journal = _Silent()
+
+
+def time_text(nanoseconds: float) -> str:
+    """A time as 24 ns, 32.8 us or 1.5 ms."""
+    for unit in ("ns", "us", "ms"):
+        if nanoseconds < 999.5:
+            return f"{nanoseconds:.3g} {unit}"
+        nanoseconds /= 1000
+    return f"{nanoseconds:,.3g} s" if nanoseconds < 999.5 else f"{nanoseconds:,.0f} s"
 
 
 def size_text(nbytes: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend.gemm import workspace_bytes
-from gradxform.backend.journal import SILENT, Journal
+from gradxform.backend.journal import SILENT, Journal, time_text
 from gradxform.backend.liveness import lay_out, touched
 from gradxform.backend.nodes import Choice, Loop, NativeCall, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.recompute import fixed_memory, prices
@@ -481,9 +481,10 @@ class Nests:
             self.journal.how(call.results, "python", "{}", call.callback)
             return [*statements, Call(call.callback, tuple(arguments), results)]
         chunks = _routine_chunks(call)
-        self.journal.how(call.results, "routine", "{}, {}about {:.3g} us{}", call.routine.name,
-                         f"{prod(call.batch):,} times in {chunks} chunks, " if call.batch else "", call.routine.work / 1000,
-                         " each" if call.batch else "")
+        times = prod(call.batch)
+        often = f"{times:,} times{f' in {chunks} chunks' if chunks > 1 else ''}, " if times != 1 else ""
+        self.journal.how(call.results, "routine", "{}, {}about {}{}", call.routine.name, often,
+                         time_text(call.routine.work), " each" if often else "")
         return [*statements, Native(call.routine, call.batch, chunks, tuple(arguments), results)]
 
     def region(self, var: Var) -> Region:
@@ -553,8 +554,8 @@ class Nests:
         self.values = outer_values
         work = sum(inner.work for inner in (*loop.head, *loop.body)) + 1.0
         known_before = loop.symbol is not None and isinstance(loop.end, Constant)
-        self.journal.how(node.results, "loop", "{:,} iterations{}, about {:.3g} ns each", loop.iterations,
-                         "" if known_before else " assumed", work)
+        self.journal.how(node.results, "loop", "{:,} iterations{}, about {} each", loop.iterations,
+                         "" if known_before else " assumed", time_text(work))
         if loop.symbol is not None:
             end = self.place(loop.end)
             long = not isinstance(end, Constant) or work * loop.iterations > LONG_WORK

@@ -109,6 +109,8 @@ class Lowering:
         self.last_effect: Node | None = None
         # What the next node must wait for, since it reads through a barrier, and the block of that barrier.
         self.awaited: dict[Var, int] = {}
+        # The result of the equation whose rule is being followed, for the journal.
+        self.owner: Var | None = None
         self.counter = 0
 
     def reader(self, atom: Atom) -> Reader:
@@ -141,6 +143,8 @@ class Lowering:
             if self.last_effect is not None:
                 node.after.append(self.last_effect.var)
             self.last_effect = node
+        if self.owner is not None:
+            self.journal.part_of(node.results, self.owner)
         self.stored.update(dict.fromkeys(node.results, node))
         self.block_of.update(dict.fromkeys(node.results, self.block))
 
@@ -158,7 +162,7 @@ class Lowering:
             if isinstance(lowered, Native):
                 self.place_call(lowered, operands, equation.outputs)
             else:
-                self.place(var, lowered, operands, equation)
+                self.place_own(var, lowered, operands, equation)
             return
         lowered = operation.lower(operands, tuple([var.type for var in equation.outputs]), **params)
         if isinstance(lowered, Repeat):
@@ -171,7 +175,7 @@ class Lowering:
             self.place_call(lowered, operands, equation.outputs)
         else:
             for var, one in zip(equation.outputs, lowered, strict=True):
-                self.place(var, one, operands, equation)
+                self.place_own(var, one, operands, equation)
             if operation.name == "barrier":
                 self.place_barrier(equation.outputs)
 
@@ -192,6 +196,12 @@ class Lowering:
             return through
 
         self.readers.update(zip(results, map(waiting, readers), strict=True))
+
+    def place_own(self, var: Var, lowered: Any, operands: Sequence[Reader], equation: Equation) -> None:
+        """As `place`; what has to be computed on the way belongs to ``var``."""
+        outer, self.owner = self.owner, var
+        self.place(var, lowered, operands, equation)
+        self.owner = outer
 
     def place(self, var: Var, lowered: Any, operands: Sequence[Reader], equation: Equation) -> None:
         shape = var.type.shape
@@ -461,8 +471,9 @@ class Lowering:
             raise CompileError("an expansion captured an array")
         for inner, operand in zip(program.inputs, operands, strict=True):
             self.readers[inner] = operand.read
-            self.journal.where(inner, "view", operand.atom, "an operand of what it expands to")
+            self.journal.operand(inner, operand.atom)
         for equation in program.equations:
+            self.journal.part_of(equation.outputs, var)
             self.lower(equation)
         (result,) = program.outputs
         self.readers[var] = self.reader(result).read

@@ -10,14 +10,15 @@ import numpy as np
 
 from gradxform.ir import Source
 
-_PACKAGES = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (os.path.dirname(__file__), np.__file__))
+#: Files of nobody's: gradxform's, NumPy's, and the modules that are part of the interpreter, such as what runs ``python -m``.
+_FOREIGN = (*(os.path.dirname(os.path.abspath(path)) + os.sep for path in (os.path.dirname(__file__), np.__file__)), "<frozen ")
 _is_ours: dict[CodeType, bool] = {}
 
 
 def _ours(code: CodeType) -> bool:
     found = _is_ours.get(code)
     if found is None:
-        found = _is_ours[code] = code.co_filename.startswith(_PACKAGES)
+        found = _is_ours[code] = code.co_filename.startswith(_FOREIGN)
     return found
 
 

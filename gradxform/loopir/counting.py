@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import prod
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ from gradxform.loopir.loops import (
     While,
     operands,
 )
-from gradxform.loopir.printer import expression_text
+from gradxform.loopir.printer import position_text
 
 SpanKind = Literal["nest", "loop", "while", "gemm", "tile", "routine", "python"]
 
@@ -142,12 +143,12 @@ LEAST_WORK = 1_000.0
 
 def spans(kernel: Kernel) -> tuple[Span, ...]:
     """The spans of a kernel, each before those inside it."""
-    return tuple([span for span, _ in _chosen(_Walk(kernel))])
+    return tuple([span for span, _ in _chosen(_walk(kernel))])
 
 
 def sites(kernel: Kernel) -> tuple[Site, ...]:
     """The loops and branches of a kernel that the data decide, in the order of the program."""
-    return tuple(_Walk(kernel).sites)
+    return tuple(_walk(kernel).sites)
 
 
 def estimates(kernel: Kernel, executed: Sequence[float] | None = None) -> tuple[Estimate, ...]:
@@ -158,15 +159,21 @@ def estimates(kernel: Kernel, executed: Sequence[float] | None = None) -> tuple[
         executed: how often the block of each of the `sites` ran, from an execution; what is typical where it is not given.
     """
     # Which parts are spans is decided by what is typical, whatever came of it.
-    chosen = [place.number for _, place in _chosen(_Walk(kernel))]
-    places = _Walk(kernel, executed).places
+    chosen = [place.number for _, place in _chosen(_walk(kernel))]
+    places = _walk(kernel).places if executed is None else _Walk(kernel, executed).places
     return tuple([_estimate([places[number]]) for number in chosen])
 
 
 def total(kernel: Kernel, executed: Sequence[float] | None = None) -> Estimate:
     """What the whole kernel has to do in one call."""
-    walk = _Walk(kernel, executed)
+    walk = _walk(kernel) if executed is None else _Walk(kernel, executed)
     return replace(_estimate([place for place in walk.places if place.parent is None]), entries=1, iterations=1)
+
+
+@lru_cache(maxsize=2)
+def _walk(kernel: Kernel) -> _Walk:
+    """What is typical of a kernel; all that is asked of it is asked several times in a row."""
+    return _Walk(kernel)
 
 
 @dataclass(slots=True, eq=False)
@@ -257,8 +264,13 @@ def _short(expression: Expression) -> str:
         stack.extend(part.operands if isinstance(part, Apply) else part.index if isinstance(part, Load) else ())
     if stack:
         return "..."
-    text = expression_text(expression)
+    text = position_text(expression)
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT - 3] + "..."
+
+
+def _bracketed(expression: Expression) -> str:
+    text = _short(expression)
+    return f"({text})" if " " in text else text
 
 
 def _routine_label(statement: Native) -> str:
@@ -274,7 +286,7 @@ _LABELS: dict[type, Callable[[Any], str]] = {
     For: lambda s: f"for {s.symbol.name} in {_short(s.begin)} .. {_short(s.end)}",
     While: lambda s: f"while {_short(s.condition)}",
     Multiply: lambda s: f"gemm {_times(s.batch)}{_extents(s.rows, s.inner, s.columns)}",
-    Contract: lambda s: f"tile {_extents(*map(_short, (s.rows, s.inner, s.columns)))}",
+    Contract: lambda s: f"tile {_extents(*map(_bracketed, (s.rows, s.inner, s.columns)))}",
     Native: _routine_label,
     Call: lambda s: f"python {s.callback}",
 }

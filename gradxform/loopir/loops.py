@@ -351,6 +351,9 @@ class Kernel:
 
         return print_kernel(self)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         from gradxform.ir.highlighting import notebook_html
 

@@ -152,7 +152,8 @@ class Function:
             found.append(converted(what, given.variable.type, value, downcast=self._downcast))
         return found
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _prepared(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], list[Any]]:
+        """What the jitted function is called with: what the program depends on, and arrays."""
         values = [*self._values(args, kwargs), *[shared.container for shared in self.shared]]
         statics = tuple([values[position].item() for position in self._fixed])
         free = [values[position] for position in self._free if position < len(values)]
@@ -163,7 +164,20 @@ class Function:
         for _ in self._ending:
             counts = (*counts, int(self._jitted((statics, counts, True), *free)))
         self._last = statics, counts, tuple([np.shape(value) for value in free])
-        results = [np.asarray(value) for value in self._jitted((statics, counts, False), *free)]
+        return (statics, counts, False), free
+
+    def jitted_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...], tuple[str, ...]]:
+        """What `explain` and `profile` look at: the jitted function behind this one, its arguments, and what these are called.
+
+        Calling it changes no shared variable.
+        """
+        plan, free = self._prepared(args, kwargs)
+        nodes = [self._arguments[position] for position in self._free]
+        return self._jitted, (plan, *free), tuple([str(node) for node in nodes])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plan, free = self._prepared(args, kwargs)
+        results = [np.asarray(value) for value in self._jitted(plan, *free)]
         for (shared, _), value in zip(self._updates, results[len(self.outputs):], strict=True):
             shared.container = np.asarray(value, dtype=shared.dtype)
         found = results[: len(self.outputs)]

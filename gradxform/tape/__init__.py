@@ -15,7 +15,7 @@ the compiled function runs.
 tf.Tensor(6.0, shape=(), dtype=float64)
 """
 
-from gradxform.tape import dtypes, functions
+from gradxform.tape import autodiff, dtypes, functions, math  # noqa: F401  (tf.autodiff, tf.math)
 from gradxform.tape.dtypes import complex64, complex128, float32, float64, int32, int64
 from gradxform.tape.forward import ForwardAccumulator
 from gradxform.tape.functions import *  # noqa: F403

@@ -153,7 +153,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     function = load_function(options.function)
-    values = values_of([parse_shape(text) for text in options.shapes])
+    shapes = [parse_shape(text) for text in options.shapes]
+    try:
+        values = values_of(shapes)
+    except (MemoryError, ValueError) as error:
+        raise CommandError(f"--shapes: no arrays can be made for {', '.join(options.shapes)}: {error}") from None
     statics = parse_static(options.static)
     for name in options.transform:
         function = _TRANSFORMS[name](function)
@@ -170,7 +174,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.html is None:
         print(found.text(passes="diff" if options.passes else True, assembly=options.assembly))
     else:
-        found.save(options.html, assembly=options.assembly)
+        try:
+            found.save(options.html, assembly=options.assembly)
+        except OSError as error:
+            raise CommandError(f"--html: {options.html} cannot be written: {error.strerror}") from None
         print(f"wrote {options.html}")
     if options.shapes:
         print("\nThe arguments were standard normal numbers with seed 0, and zeros for integers.")

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from gradxform import tree
 from gradxform.api.inspection import ShapeDType, typed_leaves
-from gradxform.api.jit import Jitted, jit
+from gradxform.api.jit import Jitted
 from gradxform.api.lowered import Cost, Lowered
 from gradxform.api.metering import Measurement
-from gradxform.api.values import name_of
-from gradxform.backend.journal import Journal, Note
-from gradxform.core.source import user_line, user_source
+from gradxform.backend.journal import SPECIAL, Journal, Note
+from gradxform.core.source import user_source
 from gradxform.data_class import data_class
-from gradxform.errors import ArgumentTypeError
 from gradxform.ir import Program, Source, Var
 from gradxform.ir.printer import Names, print_program, type_text
 from gradxform.loopir.counting import Estimate, Span, estimates, spans, total
-from gradxform.loopir.loops import Call, Contract, Kernel, Multiply, Native, written
+from gradxform.loopir.loops import Call, Contract, Kernel, Multiply, Native, Statement, bodies, written
 from gradxform.passes import PassRecord
 from gradxform.window.page import explanation_page, notebook_frame
+from gradxform.window.quantities import plural
+from gradxform.window.subject import subject_of
 from gradxform.window.text import explanation_text, variables_of
 
 #: What `Explanation.text` says about the passes: nothing, a line for each, or also how the text of the program changes.
@@ -134,14 +134,37 @@ class Explanation:
 
     @cached_property
     def nests(self) -> dict[Var, list[int]]:
-        """The nests that compute each variable, in order."""
-        found: dict[Var, list[int]] = {}
+        """The nests that compute each variable, in order, also by a routine of which it is a view."""
+        found = self._nests_of(self.journal.original)
+        for var, numbers in self._nests_of(self.journal.owner).items():
+            own = found.get(var)
+            if own is None:
+                found[var] = numbers
+                continue
+            places = {note.place for note in self.notes.get(var, ()) if note.decision in SPECIAL}
+            found[var] = sorted({*own, *(number for number in numbers if not places.isdisjoint(self.writes(number)))})
+        return found
+
+    @cached_property
+    def prepares(self) -> list[list[Var]]:
+        """The variables on the way to which each nest is, though it computes none of them."""
+        found: list[list[Var]] = [[] for _ in self.loops.nests]
+        for var, numbers in self._nests_of(self.journal.owner).items():
+            for number in numbers:
+                if number not in self.nests[var] and var in self._results:
+                    found[number].append(var)
+        return found
+
+    def _nests_of(self, name: Callable[[Var], Var]) -> dict[Var, list[int]]:
+        found: dict[Var, dict[int, None]] = {}
         for number, nest in enumerate(self.loops.nests):
             for var in nest.values:
-                numbers = found.setdefault(self.journal.original(var), [])
-                if number not in numbers:
-                    numbers.append(number)
-        return found
+                found.setdefault(name(var), {})[number] = None
+        return {var: list(numbers) for var, numbers in found.items()}
+
+    @cached_property
+    def _results(self) -> dict[Var, None]:
+        return dict.fromkeys(variables_of(self.optimized))
 
     @cached_property
     def nest_spans(self) -> list[Span]:
@@ -166,7 +189,7 @@ class Explanation:
                 for buffer in written(statement):
                     places[buffer.name] = places.get(buffer.name, 0.0) + measured.seconds
         return {note.var: places[note.place] for note in self.journal.notes
-                if note.decision in ("product", "tile", "routine", "python") and note.place in places}
+                if note.decision in SPECIAL and note.place in places}
 
     @cached_property
     def nest_seconds(self) -> float:
@@ -176,7 +199,7 @@ class Explanation:
     @cached_property
     def _computed(self) -> list[list[str]]:
         found: list[list[str]] = [[] for _ in self.loops.nests]
-        for var in variables_of(self.optimized):
+        for var in self._results:
             for nest in self.nests.get(var, ()):
                 found[nest].append(self.names(var))
         return found
@@ -184,6 +207,30 @@ class Explanation:
     def computes(self, nest: int) -> list[str]:
         """The names of the program's variables that a nest computes, in the order of the program."""
         return self._computed[nest]
+
+    def purpose(self, nest: int) -> str:
+        """What a nest is for: ``computes a, b``, or ``copies x``."""
+        if computed := self.computes(nest):
+            return f"computes {', '.join(computed)}"
+        if self.prepares[nest]:
+            return f"prepares {', '.join(map(self.names, self.prepares[nest]))}"
+        inputs = [self.names(var) for var in self.optimized.inputs if nest in self.nests.get(var, ())]
+        if inputs:
+            return f"copies {', '.join(inputs)}"
+        return f"writes {', '.join(self.writes(nest))}"
+
+    def writes(self, nest: int) -> list[str]:
+        """The memory to which a nest writes what others read."""
+        found: dict[str, None] = {}
+
+        def visit(statements: Sequence[Statement]) -> None:
+            for statement in statements:
+                found.update({buffer.name: None for buffer in written(statement) if buffer.space != "local"})
+                for body in bodies(statement):
+                    visit(body)
+
+        visit(self.loops.nests[nest].body)
+        return list(found)
 
     @cached_property
     def held(self) -> dict[str, list[str]]:
@@ -230,7 +277,8 @@ class Explanation:
         return self.text()
 
     def __repr__(self) -> str:
-        return f"<explanation of {self.name}: {len(self.optimized.equations)} equations, {len(self.loops.nests)} nests>"
+        equations, nests = plural(len(self.optimized.equations), "equation"), plural(len(self.loops.nests), "nest")
+        return f"<explanation of {self.name}: {equations}, {nests}>"
 
     def _repr_html_(self) -> str:
         return notebook_frame(self.html())
@@ -240,9 +288,10 @@ def explain(f: Callable[..., Any], /, *args: Any, measure: bool = True, **kwargs
     """Show what becomes of ``f`` for these arguments: its program, passes, loops, decisions, costs and times.
 
     Args:
-        f: a function, jitted or not; `jit` it yourself to give static arguments.
+        f: a function, jitted or not, also one of `gradxform.symbolic`, whose updates are left out; `jit` it yourself to give
+            static arguments.
         *args, **kwargs: the arguments of a call. A `ShapeDType` may stand for an array; then nothing is measured.
-        measure: whether to compile ``f`` and time some calls.
+        measure: whether to compile ``f`` and time some calls: for about 0.3 s, or a few if they have effects.
 
     Returns:
         An `Explanation`: print it, show it in a notebook, or ``save("page.html")`` it and open that in a browser.
@@ -255,21 +304,23 @@ def explain(f: Callable[..., Any], /, *args: Any, measure: bool = True, **kwargs
     >>> len(shown.optimized.equations), len(shown.loops.nests), shown.total.flops, shown.total.elementary_calls
     (3, 1, 2000, 1000)
     """
-    if not callable(f):
-        raise ArgumentTypeError(f"explain: expected a function and the arguments of a call, got {f!r} of type "
-                                f"{type(f).__name__} in the function's place{user_line()}")
     called = user_source()
-    jitted = f if isinstance(f, Jitted) else jit(f)
-    name = name_of(getattr(jitted, "__wrapped__", f))
+    subject = subject_of("explain", f, args, kwargs)
+    jitted, args, kwargs = subject.jitted, subject.args, subject.kwargs
     arguments = _arguments(jitted, args, kwargs)
+    if subject.names is not None:
+        moving = [argument for place, argument in enumerate(arguments) if not jitted.is_static(place)]
+        arguments = tuple([Argument(name, argument.text, (name,))
+                           for name, argument in zip(subject.names, moving, strict=True)])
+    source = _defined(f) if subject.names is None else None
     if any(isinstance(leaf, ShapeDType) for leaf in tree.leaves((args, kwargs))):
         measure, unmeasured = False, "shapes stand for the arguments"
     else:
         unmeasured = "" if measure else "measure=False"
     if not measure:
-        return Explanation(name, _defined(f), called, arguments, jitted.lower(*args, **kwargs), None, unmeasured)
+        return Explanation(subject.name, source, called, arguments, jitted.lower(*args, **kwargs), None, unmeasured)
     metered = jitted.metered(args, kwargs)
-    return Explanation(name, _defined(f), called, arguments, metered.lowered, metered.measure())
+    return Explanation(subject.name, source, called, arguments, metered.lowered, metered.measure())
 
 
 def _defined(f: Callable[..., Any]) -> Source | None:

@@ -145,6 +145,7 @@ def short_equation(equation: Equation, names: Names) -> str:
 class Places:
     """What the graph has to know of a kernel: the nests that compute a variable, in order, and how each is labelled.
 
+    ``purposes`` say what each nest is for, and ``prepares`` which variables it is on the way to without computing any.
     ``marks`` are the classes of the variables' equations: what became of them. ``own_heats`` are those of equations whose
     time is known apart from that of their nest.
     """
@@ -154,6 +155,8 @@ class Places:
     heats: Sequence[int] = ()
     marks: Mapping[Var, str] = field(default_factory=dict)
     own_heats: Mapping[Var, int] = field(default_factory=dict)
+    purposes: Sequence[str] = ()
+    prepares: Sequence[Sequence[Var]] = ()
 
     def nest_of(self, equation: Equation) -> int:
         """The first nest that computes one of the results, or -1."""
@@ -161,10 +164,10 @@ class Places:
 
     def finishers(self, program: Program) -> dict[int, list[Var]]:
         """The nests that compute no equation of ``program`` first, with the variables that they finish: sums, say, of the
-        parts that the chunks of another nest have found.
+        parts that the chunks of another nest have found. Others copy inputs, or prepare what an equation needs.
         """
         first = {self.nest_of(equation) for equation in program.equations}
-        defined = [var for equation in program.equations for var in equation.outputs]
+        defined = [*program.inputs, *(var for equation in program.equations for var in equation.outputs)]
         return {number: [var for var in defined if number in self.nests.get(var, ())]
                 for number in range(len(self.labels)) if number not in first}
 
@@ -186,6 +189,11 @@ class _Edges:
         if tail != head:
             self.types.setdefault((tail, head), {})[var] = var.type
 
+    def join(self, tail: str, head: str) -> None:
+        """An edge for values that the program does not know."""
+        if tail != head:
+            self.types.setdefault((tail, head), {})
+
     def all(self) -> tuple[Edge, ...]:
         return tuple([Edge(tail, head, _edge_label(types.values())) for (tail, head), types in self.types.items()])
 
@@ -193,6 +201,8 @@ class _Edges:
 def _edge_label(types: Iterable[ArrayType]) -> str:
     found = [type_text(array_type) for array_type in types]
     distinct = list(dict.fromkeys(found))
+    if not distinct:
+        return ""
     if len(distinct) == 1:
         return distinct[0] if len(found) == 1 else f"{len(found)} × {distinct[0]}"
     return ", ".join(distinct) if len(distinct) <= 3 else f"{len(found)} values"
@@ -232,12 +242,25 @@ def _output_nodes(program: Program, names: Names, origins: _Origins, edges: _Edg
     return nodes
 
 
-def _finish(edges: _Edges, origins: _Origins, key: str, number: int, variables: Sequence[Var], names: Names) -> str:
+def _finish(
+    program: Program, edges: _Edges, origins: _Origins, key: str, number: int, variables: Sequence[Var], names: Names,
+    places: Places,
+) -> str:
     """Connect a node that finishes variables with those that began; returns what it is called."""
     for var in variables:
         for origin in origins.of(var, number):
             edges.add(origin, key, var)
-    return shortened(" ".join(["finishes", *map(names, variables)]))
+    for var in places.prepares[number] if not variables else ():
+        for equation in program.equations:
+            if var in equation.outputs:
+                for origin in {origin: None for atom in equation.inputs if isinstance(atom, Var)
+                               for origin in origins.of(atom, number)}:
+                    edges.join(origin, key)
+        for origin in origins.of(var):
+            edges.join(key, origin)
+    if variables and not set(variables) & set(program.inputs):
+        return shortened(" ".join(["finishes", *map(names, variables)]))
+    return shortened(places.purposes[number])
 
 
 def program_graph(title: str, program: Program, names: Names, places: Places, inputs: Sequence[str] = ()) -> Graph:
@@ -261,7 +284,7 @@ def program_graph(title: str, program: Program, names: Names, places: Places, in
     for number, variables in finishers.items():
         key = f"a{number}"
         inside[number].append(key)
-        nodes.append(Node(key, "auxiliary", (_finish(edges, origins, key, number, variables, names),)))
+        nodes.append(Node(key, "auxiliary", (_finish(program, edges, origins, key, number, variables, names, places),)))
     nodes += _output_nodes(program, names, origins, edges)
     boxes = [Box(f"n{number}", places.labels[number], tuple(keys), places.heats[number]) for number, keys in inside.items()]
     return Graph(title, tuple(nodes), edges.all(), tuple(boxes))
@@ -288,7 +311,7 @@ def overview_graph(title: str, program: Program, names: Names, places: Places, i
         origins.found.update(dict.fromkeys(equation.outputs, (f"n{nest}",)))
     for number, label in enumerate(places.labels):
         key = f"n{number}"
-        what = (_finish(edges, origins, key, number, finishers[number], names) if number in finishers
+        what = (_finish(program, edges, origins, key, number, finishers[number], names, places) if number in finishers
                 else plural(counts[number], "equation"))
         nodes.append(Node(key, "nest", (label, what), (f"heat{places.heats[number]}",)))
     nodes += _output_nodes(program, names, origins, edges)

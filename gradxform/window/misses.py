@@ -374,7 +374,7 @@ def _place_of(code: CodeType) -> str:
 def _explained(record: Compilation, earlier: Sequence[Compilation]) -> Miss:
     own = [other for other in earlier if _one_function(record, other)]
     pairs = [(_changes(other, record), other) for other in reversed(own)]
-    changes, nearest = min(pairs, key=lambda pair: len(pair[0]), default=([], None))
+    changes, nearest = min(pairs, key=lambda pair: (len(pair[0]), sum(map(_weight, pair[0]))), default=([], None))
     if nearest is None:
         reasons = [f"first call of {record.name}" if record.function is not None else
                    f"first run of this {record.name}, a loop that no jit encloses and that is compiled by itself"]
@@ -389,6 +389,16 @@ def _explained(record: Compilation, earlier: Sequence[Compilation]) -> Miss:
     hints = [hint for make in _HINTS for hint in make(record, own, earlier, changes)]
     return Miss(record.name, record.source, datetime.fromtimestamp(record.when), tuple(reasons),
                 None if nearest is None else nearest.source, tuple(hints), record.origin, record.phases)
+
+
+def _weight(change: _Change) -> int:
+    """How different the two sides of a change are: extents of arrays count least, other kinds of things most."""
+    before, now = change.before, change.now
+    if before is None or now is None or before.kind != now.kind:
+        return 4
+    if now.kind != "array":
+        return 1
+    return 2 * int(len(before.node.shape) != len(now.node.shape)) + int(before.node.dtype != now.node.dtype)
 
 
 def _one_function(record: Compilation, other: Compilation) -> bool:
@@ -473,12 +483,16 @@ def _one_kind(
         if kinds == {"number"}:
             yield (f"numbers of Python of different types are different signatures, as 1 and 1.0 are: pass {change.path} "
                    "as one type, float(...) say")
-        elif len(kinds) == 2 and kinds <= {"number", "numpy", "array"}:
+        elif len(kinds) == 2 and kinds <= {"number", "numpy", "array"} and all(map(_is_number, (change.before, change.now))):
             yield (f"a number of Python, a NumPy scalar and an array of rank 0 are different signatures: pass {change.path} "
                    "as one of them, by float(...) or np.asarray(...)")
         elif kinds in ({"array"}, {"numpy"}) and before.dtype != now.dtype:
             yield (f"{change.path} comes in several dtypes: convert it to one where it enters the program, with "
                    f".astype(np.{before.dtype}, copy=False)")
+
+
+def _is_number(part: _Part) -> bool:
+    return part.kind in ("number", "numpy") or (part.kind == "array" and part.node.shape == ())
 
 
 def _ways_to_pass(

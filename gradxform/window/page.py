@@ -16,6 +16,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from gradxform.backend.journal import SPECIAL
 from gradxform.data_class import data_class
 from gradxform.ir import Equation, Program, Var, programs_in
 from gradxform.ir.highlighting import highlighted
@@ -34,8 +35,6 @@ PANEL_LINES = 80
 #: Pixels that a page in a notebook is high.
 FRAME_HEIGHT = 760
 
-#: Decisions that are drawn with emphasis: what is no loop of our own.
-SPECIAL = ("product", "tile", "routine", "python")
 #: Decisions on values that no loop stores.
 FLEETING = ("computed anew", "view")
 
@@ -133,7 +132,8 @@ class _Graphs:
                 marks[var] = "anew"
         labels = [f"nest {number}   {_micro(text.nest_time(explanation, number))}" for number in range(len(seconds))]
         return Places(explanation.nests, labels, [heat_level(one, hottest) for one in seconds], marks,
-                      {var: heat_level(own, hottest) for var, own in explanation.own_seconds.items()})
+                      {var: heat_level(own, hottest) for var, own in explanation.own_seconds.items()},
+                      [explanation.purpose(number) for number in range(len(seconds))], explanation.prepares)
 
     def _inner_programs(self, program: Program, within: str) -> Iterator[_Inner]:
         for equation in program.equations:
@@ -257,11 +257,10 @@ def _passes(explanation: Explanation) -> str:
 def _loops(explanation: Explanation, heats: Sequence[int]) -> str:
     parts = []
     for number in range(len(explanation.loops.nests)):
-        names = explanation.computes(number)
-        what = f"computes {', '.join(names)}" if names else "finishes what nests before it began"
         shown = _micro("\n".join(text.nest_text(explanation, number)))
         parts.append(f'<article class="loop" id="nest-{number}"><h3 style="--heat:var(--heat{heats[number]})">nest {number}'
-                     f"<small>{escape(_micro(text.nest_time(explanation, number)))}</small><small>{escape(what)}</small>"
+                     f"<small>{escape(_micro(text.nest_time(explanation, number)))}</small>"
+                     f"<small>{escape(explanation.purpose(number))}</small>"
                      f"<small>{escape(text.nest_keeps(explanation, number))}</small></h3>"
                      f"<pre>{highlighted(shown, _CLASSES)}</pre></article>")
     return "".join(parts)
@@ -305,12 +304,11 @@ def _costs(explanation: Explanation) -> str:
     if explanation.measurement is None:
         notes.append(f"Nothing was measured ({escape(explanation.unmeasured)}): times are estimates for one core.")
     else:
-        notes.append(f"Times are medians of {explanation.measurement.calls} calls of a build with clocks in it; that of the "
-                     "whole call is of the ordinary build.")
+        notes.append(f"Times are means of the middle half of {explanation.measurement.calls} calls of a build with clocks in "
+                     "it; that of the whole call is the median of as many of the ordinary build.")
     notes.append("Bytes are what loads and stores move, caches included. A fused multiply-add is two flops; elementary "
                  "functions such as exp are counted as calls.")
-    if any(estimate.assumed for estimate in explanation.estimates):
-        notes.append("A question mark: the data decide how often a loop runs, and the estimate assumes a number.")
+    notes += [escape(remark[0].upper() + remark[1:]) + "." for remark in text.cost_remarks(explanation)]
     head = [text.COST_HEAD[column] for column in used]
     return _table(head, rows, classes) + "".join([f'<p class="note">{note}</p>' for note in notes])
 

@@ -8,15 +8,15 @@ from functools import partial
 from html import escape
 from typing import Any
 
-from gradxform.api.jit import Jitted, jit
 from gradxform.api.metered_calls import collecting
 from gradxform.api.metering import Measurement, MeteredCode, Samples, SpanMeasurement
 from gradxform.backend.callable import resume_dispatch, suspend_dispatch
 from gradxform.core.source import user_line
 from gradxform.data_class import data_class
-from gradxform.errors import ArgumentError, ArgumentTypeError
+from gradxform.errors import ArgumentError
 from gradxform.ir import ArrayType
 from gradxform.window.quantities import duration, percentage, plural, three_figures
+from gradxform.window.subject import subject_of
 
 #: Parts of a function with a smaller share of its time are summed up in one line.
 LEAST_SHARE = 0.005
@@ -229,7 +229,8 @@ def profile(f: Callable[..., Any] | None = None, /, *args: Any, repeats: int | N
     Args:
         f: a function; it is jitted if it is not yet. Without it a profile is made that is to be used in a ``with`` statement.
         args, kwargs: its arguments.
-        repeats: how many calls of each kind; else as many as take about 0.3 s, at most 100 and at least 3.
+        repeats: how many calls of each kind; else as many as take about 0.3 s, at most 100 and at least 3; 3 if they have
+            effects, such as `debug.print`.
 
     Returns:
         A `Profile`: a table when printed; ``functions`` has the numbers.
@@ -251,9 +252,7 @@ def profile(f: Callable[..., Any] | None = None, /, *args: Any, repeats: int | N
                 "profile: there are arguments but no function: use profile(f, *args), or profile() in a with statement"
                 f"{user_line()}")
         return Profile()
-    if not callable(f):
-        raise ArgumentTypeError(f"profile: expected a function first, got {f!r} of type {type(f).__name__}{user_line()}")
-    jitted = f if isinstance(f, Jitted) else jit(f)
-    metered = jitted.metered(args, kwargs)
+    subject = subject_of("profile", f, args, kwargs)
+    metered = subject.jitted.metered(subject.args, subject.kwargs)
     found = metered.measure(repeats)
-    return Profile([FunctionProfile(metered.code.name, metered.code.inputs, found.calls, found.call_seconds, found)])
+    return Profile([FunctionProfile(subject.name, metered.code.inputs, found.calls, found.call_seconds, found)])

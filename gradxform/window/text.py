@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gradxform.ir import Program, Var, programs_in
 from gradxform.ir.printer import equation_text, type_text
 from gradxform.loopir.counting import Estimate, Span
-from gradxform.loopir.loops import Buffer, Statement, bodies, written
+from gradxform.loopir.loops import Buffer, Statement
 from gradxform.loopir.printer import buffer_text, nest_head, nest_lines
 from gradxform.passes import PassRecord
 from gradxform.window.quantities import count, duration, percentage, plural, scaled
@@ -57,9 +57,15 @@ def figures(explanation: Explanation) -> list[tuple[str, str]]:
     found.append((duration(explanation.cost.nanoseconds * 1e-9), "estimated, on one core"))
     found.append((f"{before} -> {after}" if before != after else str(after), "equations"))
     found.append((str(len(kernel.nests)), "nest" if len(kernel.nests) == 1 else "nests"))
-    found.append((scaled(total.flops, "flop"), "estimated" if not total.assumed else "estimated, with assumed iterations"))
-    if total.elementary_calls:
-        found.append((count(total.elementary_calls), "elementary calls"))
+    if measured is not None:
+        done = [measured.spans[span.number].executed for span in explanation.nest_spans]
+        flops, calls, how = sum(one.flops for one in done), sum(one.elementary_calls for one in done), "executed"
+    else:
+        flops, calls = total.flops, total.elementary_calls
+        how = "estimated, with assumed iterations" if total.assumed else "estimated"
+    found.append((scaled(flops, "flop"), how))
+    if calls:
+        found.append((count(calls), "elementary calls"))
     found.append((scaled(kernel.arena_bytes, "B"), "arena"))
     return found
 
@@ -111,27 +117,18 @@ def pass_difference(record: PassRecord, explanation: Explanation) -> list[tuple[
 
 def nest_title(explanation: Explanation, nest: int) -> str:
     """``nest 0 computes a, b, c: 12 us, 40 %``."""
-    names = explanation.computes(nest)
-    what = f" computes {', '.join(names)}" if names else " finishes what nests before it began"
-    return f"nest {nest}{what}: {nest_time(explanation, nest)}"
+    return f"nest {nest} {explanation.purpose(nest)}: {nest_time(explanation, nest)}"
 
 
 def nest_keeps(explanation: Explanation, nest: int) -> str:
     """``keeps p in t1; z in out1``: where values lie that a nest leaves for others; empty if it leaves none."""
     own = set(explanation.computes(nest))
-    found: dict[str, str] = {}
-
-    def visit(statements: Sequence[Statement]) -> None:
-        for statement in statements:
-            for buffer in written(statement):
-                names = [name for name in explanation.held.get(buffer.name, ()) if name in own]
-                if names and buffer.space != "local":
-                    found[buffer.name] = f"{', '.join(names)} in {buffer.name}"
-            for body in bodies(statement):
-                visit(body)
-
-    visit(explanation.loops.nests[nest].body)
-    return f"keeps {'; '.join(found.values())}" if found else ""
+    found = []
+    for place in explanation.writes(nest):
+        names = [name for name in explanation.held.get(place, ()) if name in own]
+        if names:
+            found.append(f"{', '.join(names)} in {place}")
+    return f"keeps {'; '.join(found)}" if found else ""
 
 
 def nest_text(explanation: Explanation, nest: int) -> list[str]:
@@ -195,10 +192,23 @@ def cost_rows(explanation: Explanation) -> list[tuple[Span | None, Row]]:
             "" if seconds is None else percentage(seconds, whole))))
     measurement = explanation.measurement
     if measurement is not None and measurement.call_seconds > 0:
-        rest = max(measurement.call_seconds - whole, 0.0)
-        rows.append((None, ("call and outputs", "", "", "", "", duration(rest))))
+        rest = measurement.call_seconds - whole
+        if rest >= 0:
+            rows.append((None, ("call and outputs", "", "", "", "", duration(rest))))
         rows.append((None, ("whole call", _flops(explanation.total), "", "", "", duration(measurement.call_seconds))))
     return rows
+
+
+def cost_remarks(explanation: Explanation) -> list[str]:
+    """What has to be said about the numbers of `cost_rows`."""
+    found = []
+    if any(estimate.assumed for estimate in explanation.estimates):
+        found.append("? with numbers of iterations that are assumed, for the data decide them")
+    measurement = explanation.measurement
+    if measurement is not None and explanation.nest_seconds > measurement.call_seconds > 0:
+        found.append(f"nests took {duration(explanation.nest_seconds)} together: they were measured in other calls than the "
+                     "whole, some of which took longer")
+    return found
 
 
 def _flops(estimate: Estimate) -> str:
@@ -303,9 +313,7 @@ def _costs(explanation: Explanation) -> list[str]:
     used = [column for column in range(len(COST_HEAD)) if any(column < len(row) and row[column] for row in rows[1:])]
     lines = table([[row[column] if column < len(row) else "" for column in used] for row in rows],
                   right=[place for place, column in enumerate(used) if column in COST_RIGHT])
-    if any(estimate.assumed for estimate in explanation.estimates):
-        lines.append("? with numbers of iterations that are assumed, for the data decide them")
-    return lines
+    return lines + cost_remarks(explanation)
 
 
 def _memory(explanation: Explanation) -> list[str]:

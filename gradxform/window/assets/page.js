@@ -45,7 +45,7 @@
 
   // ------------------------------------------------------------------------------------------------- zooming and panning
   const stage = find(".stage"), aside = find("aside"), select = find(".bar select"), status = find(".status");
-  const UNREADABLE = 6;
+  const READABLE = 1.6, UNREADABLE = 6;  // units of the drawing per pixel
   let svg = null, whole = null, view = null, graph = null;
 
   function look() {
@@ -90,9 +90,17 @@
     view = { x: x - box.width * scale / 2, y: y - box.height * scale / 2, width: box.width * scale, height: box.height * scale };
     look();
   }
-  /** All of it; a drawing of which nothing could be recognised is shown from its hottest part. */
+  /** All of it; its upper part if it is high; a drawing of which nothing could be recognised from its hottest part. */
   function begin() {
     fit();
+    if (unit() <= READABLE) return;
+    const box = stage.getBoundingClientRect(), margin = 16, above = 60;
+    const scale = Math.max((whole.width + 2 * margin) / Math.max(box.width, 1), 1);
+    if (scale <= READABLE) {
+      const width = box.width * scale;
+      view = { x: whole.x + whole.width / 2 - width / 2, y: whole.y - above * scale, width, height: box.height * scale };
+      return look();
+    }
     if (unit() <= UNREADABLE) return;
     for (let heat = 9; heat >= 0; heat--) {
       const part = find(`.heat${heat}`, svg) || (heat === 0 && find("g.node", svg));
