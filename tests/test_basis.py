@@ -201,6 +201,53 @@ def test_random_jacobians_keep_their_values(function):
     agrees(reverse_jacobian(closed, x), x, 1e-9)
 
 
+def _data(columns=slice(0, 6)):
+    """A matrix of five rows, computed within the program."""
+    shape = 5, columns.stop - columns.start
+    return p.sin(lin.add(p.mul(p.iota(shape, F64, 0), 1.3), p.iota(shape, F64, 1)))
+
+
+OF_MATRICES = {
+    "its rows are summed over": lambda w: p.dot_general(_data(), w, ((1,), (0,))),
+    "its columns are summed over": lambda w: p.dot_general(lin.transpose(w, (1, 0)), _data(), ((1,), (1,))),
+    "some rows": lambda w: p.dot_general(_data(slice(0, 3)), slice_along(w, 0, 2, 5), ((1,), (0,))),
+    "some columns": lambda w: p.dot_general(_data(), slice_along(w, 1, 1, 3), ((1,), (0,))),
+    "scaled": lambda w: p.dot_general(_data(), p.mul(w, p.sin(w)), ((1,), (0,))),
+    "turned": lambda w: p.dot_general(_data(), p.reverse(w, (1,)), ((1,), (0,))),
+    "sum of rows": lambda w: lin.reduce_sum(p.sin(w), (0,)),
+    "sum of columns": lambda w: lin.reduce_sum(p.sin(w), (1,)),
+    "transposed": lambda w: lin.transpose(p.dot_general(w, _data(), ((0,), (1,))), (1, 0)),
+    "in another shape": lambda w: p.reshape(p.dot_general(_data(), w, ((1,), (0,))), (2, 10)),
+    "shares": lambda w: _shares(p.dot_general(_data(), w, ((1,), (0,)))),
+    "twice": lambda w: p.dot_general(p.tanh(p.dot_general(_data(), w, ((1,), (0,)))), w, ((1,), (1,))),
+    "beside itself": lambda w: lin.add(p.dot_general(_data(), w, ((1,), (0,))), slice_along(w, 0, 0, 5)),
+}
+
+
+def _shares(x):
+    powers = p.exp(x)
+    return p.div(powers, lin.broadcast(lin.reduce_sum(powers, (1,)), powers.type.shape, (0,)))
+
+
+@pytest.mark.parametrize("name", OF_MATRICES)
+@pytest.mark.parametrize("jacobian", [forward_jacobian, reverse_jacobian])
+def test_jacobians_of_matrices(name, jacobian):
+    """A sum over one axis of a matrix leaves each lane one element along the other: nothing is multiplied with the basis."""
+    w = np.random.default_rng(8).uniform(0.2, 0.9, (6, 4))
+    after = agrees(jacobian(OF_MATRICES[name], w), w)
+    if jacobian is forward_jacobian and name not in ("shares", "twice", "beside itself"):
+        assert arithmetic(after) < after.output_types[0].size, after
+
+
+def test_three_factors_of_the_lanes():
+    """Each sum takes a digit of the lanes away, until there is one lane left for each element."""
+    w = np.random.default_rng(9).uniform(0.2, 0.9, (3, 4, 5))
+    agrees(forward_jacobian(lambda w: lin.reduce_sum(p.sin(w), (0,)), w), w)
+    agrees(forward_jacobian(lambda w: lin.reduce_sum(lin.reduce_sum(p.sin(w), (0,)), (0,)), w), w)
+    agrees(forward_jacobian(lambda w: lin.reduce_sum(p.sin(w), (1,)), w), w)
+    agrees(forward_jacobian(lambda w: lin.reduce_sum(p.mul(lin.reduce_sum(p.sin(w), (2,)), 2.0), (0,)), w), w)
+
+
 def test_size_does_not_grow_where_there_is_nothing_to_gain():
     program = forward_jacobian(lambda x: lin.broadcast(lin.reduce_sum(x, (0,)), (40,), ()), X)
     after = agrees(program, X)

@@ -20,10 +20,12 @@ Pieces hold no zeros to multiply, so 0 * inf does not arise where the derivative
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from gradxform.ir import Atom, Equation, Program
+from gradxform.ir import Atom, Equation, Program, Var
 from gradxform.passes.basis_rules import RULES
+from gradxform.passes.lane_digits import Split, Sum, split_form
 from gradxform.passes.pieces import Piece, Pieces, written
 from gradxform.passes.rewriting import Rewriter, Vocabulary
 from gradxform.passes.simplify import RULES as SIMPLIFICATIONS
@@ -33,45 +35,89 @@ def remove_basis(program: Program, vocabulary: Vocabulary) -> Program:
     """``program`` without arithmetic on the zeros of unit vectors; the same object if it has none."""
     if not any(equation.operation.name == "unit_vectors" for equation in program.equations):
         return program
-    rewriter = Rewriter(vocabulary, SIMPLIFICATIONS)
-    environment = rewriter.environment
-    known: dict[Atom, Pieces] = {}
-    changed = False
+    remover = _Remover(Rewriter(vocabulary, SIMPLIFICATIONS))
+    for equation in program.equations:
+        remover.visit(equation)
+    if not remover.changed:
+        return program
+    outputs = tuple([remover.dense(x) for x in program.outputs])
+    return Program(program.inputs, tuple(remover.rewriter.equations), outputs, program.name)
 
-    def dense(atom: Atom) -> Atom:
-        pieces = known.get(atom)
-        if pieces is None:
-            return environment.get(atom, atom)  # written for another operand of the same equation, perhaps
-        if pieces.origin is not None:
+
+class _Remover:
+    def __init__(self, rewriter: Rewriter) -> None:
+        self.rewriter = rewriter
+        self.known: dict[Atom, Pieces] = {}
+        self.splits: dict[Atom, Split] = {}
+        self.changed = False
+
+    def current(self, atom: Atom) -> Atom:
+        """What stands for ``atom`` by now; it may still be known as pieces, or with the axis of the lanes apart."""
+        environment = self.rewriter.environment
+        while atom in environment:
+            atom = environment[atom]
+        return atom
+
+    def dense(self, atom: Atom) -> Atom:
+        """``atom`` written out, once."""
+        rewriter = self.rewriter
+        atom = self.current(atom)
+        split = self.splits.get(atom)
+        if split is not None:
+            if not split.is_written:
+                whole = rewriter.environment[atom] = rewriter.emit("reshape", self.dense(split.atom), shape=atom.type.shape)
+                self.splits[whole] = replace(self.splits.pop(atom), is_written=True)
+                return whole
             return atom
-        whole = environment[atom] = written(rewriter, pieces)
-        known[whole] = replace(known.pop(atom), origin=whole)
+        pieces = self.known.get(atom)
+        if pieces is None or pieces.origin is not None:
+            return atom
+        whole = rewriter.environment[atom] = written(rewriter, pieces)
+        self.known[whole] = replace(self.known.pop(atom), origin=whole)
         return whole
 
-    for equation in program.equations:
+    def visit(self, equation: Equation) -> None:
+        """Write one equation."""
+        rewriter = self.rewriter
         rewriter.source = equation.source
-        inputs = tuple([environment.get(x, x) for x in equation.inputs])
-        if inputs != equation.inputs:
-            equation = Equation(equation.operation, inputs, equation.params, equation.outputs, equation.source)
-        if any(x in known for x in inputs):
+        equation = _reading(equation, [self.current(x) for x in equation.inputs])
+        if any(x in self.splits for x in equation.inputs):
+            apart = split_form(rewriter, self.splits, self.dense, equation)
+            if apart is not None:
+                self.visit(apart.equation)
+                self.splits[equation.outputs[0]] = Split(apart.axis, apart.extents, apart.equation.outputs[0])
+                return
+            equation = _reading(equation, [self.dense(x) if x in self.splits else x for x in equation.inputs])
+        if any(x in self.known for x in equation.inputs):
             rule = RULES.get(equation.operation.name)
-            answer = None if rule is None else rule(rewriter, known, equation, equation.outputs[0].type)
+            answer = None if rule is None else rule(rewriter, self.known, equation, equation.outputs[0].type)
             if answer is not None:
-                changed = True
-                if isinstance(answer, Pieces):
-                    known[equation.outputs[0]] = answer
-                else:
-                    environment[equation.outputs[0]] = answer
-                continue
-            inputs = tuple([dense(x) for x in inputs])
-            if inputs != equation.inputs:
-                equation = Equation(equation.operation, inputs, equation.params, equation.outputs, equation.source)
+                self.changed = True
+                self.answered(equation.outputs[0], answer)
+                return
+            equation = _reading(equation, [self.dense(x) for x in equation.inputs])
         rewriter.equations.append(equation)
         if len(equation.outputs) == 1:
             (var,) = equation.outputs
             rewriter.defined[var] = equation
             if equation.operation.name == "unit_vectors" and var.type.size:
                 ones = rewriter.full(1, var.type.with_shape(var.type.shape[1:]))
-                known[var] = Pieces(var.type, 0, (Piece(ones, 0, (1,)),), origin=var)
-    outputs = tuple([dense(environment.get(x, x)) for x in program.outputs])
-    return Program(program.inputs, tuple(rewriter.equations), outputs, program.name) if changed else program
+                self.known[var] = Pieces(var.type, 0, (Piece(ones, 0, (1,)),), origin=var)
+
+    def answered(self, var: Var, answer: Pieces | Sum | Atom) -> None:
+        """Note what a rule says of ``var``."""
+        if isinstance(answer, Pieces):
+            self.known[var] = answer
+        elif isinstance(answer, Sum):
+            atom = Var(answer.pieces.type)
+            self.known[atom] = answer.pieces
+            self.splits[var] = Split(answer.axis, answer.extents, atom)
+        else:
+            self.rewriter.environment[var] = answer
+
+
+def _reading(equation: Equation, inputs: Sequence[Atom]) -> Equation:
+    """The equation with other operands."""
+    if all(a is b for a, b in zip(inputs, equation.inputs, strict=True)):
+        return equation
+    return Equation(equation.operation, tuple(inputs), equation.params, equation.outputs, equation.source)

@@ -8,6 +8,7 @@ from math import prod
 
 from gradxform.ir import ArrayType, Atom, Equation
 from gradxform.loopir.axes import axis_groups
+from gradxform.passes.lane_digits import Digit, Sum, digit_first, digits_of, laid, summed_digit
 from gradxform.passes.pieces import Piece, Pieces, combined, inserted, without, written
 from gradxform.passes.rewriting import Rewriter, literal
 
@@ -17,7 +18,7 @@ MAX_PIECES = 8
 MAX_SUM = 1024
 
 Known = Mapping[Atom, Pieces]
-Answer = Pieces | Atom | None
+Answer = Pieces | Sum | Atom | None
 BasisRule = Callable[[Rewriter, Known, Equation, ArrayType], Answer]
 
 
@@ -299,7 +300,29 @@ def _reduce_sum(rewriter: Rewriter, known: Known, equation: Equation, result: Ar
                  for p in x.parts]
         return combined(rewriter, result, lane, parts)
     dense = [_spread_over_lanes(rewriter, x, part, inner, lane) for part in x.parts]
-    return None if any(part is None for part in dense) else _total(rewriter, [d for d in dense if d is not None])
+    if not any(part is None for part in dense):
+        return _total(rewriter, [d for d in dense if d is not None])
+    return _sum_of_digit(rewriter, x, inner, result, lane)
+
+
+def _sum_of_digit(
+    rewriter: Rewriter, x: Pieces, summed: tuple[int, ...], result: ArrayType, lane: int
+) -> Sum | None:
+    """sum over f of value[f, c] [lane == f * B + c] = value[f', c] where c' == c."""
+    digits = digits_of(x, summed)
+    if digits is None:
+        return None
+    left = [a for a in range(len(x.rest)) if a not in summed]
+    places = inserted(without(range(len(result.shape)), lane), 0, lane)
+
+    def value_of(part: Piece, digit: Digit, shape: tuple[int, ...]) -> Atom:
+        plain = tuple(a for a in summed if a not in digit.axes)
+        value = rewriter.emit("reduce_sum", part.value, axes=plain) if plain else part.value
+        axes = tuple(a - sum(b < a for b in plain) for a in digit.axes)
+        return laid(rewriter, digit_first(rewriter, value, axes), places, shape)
+
+    targets = [None if a in summed else places[1 + left.index(a)] for a in range(len(x.rest))]
+    return summed_digit(rewriter, x, digits, result.shape, lane, targets, value_of)
 
 
 def _total(rewriter: Rewriter, terms: Sequence[Atom]) -> Atom:
@@ -373,7 +396,11 @@ def _dot_general(rewriter: Rewriter, known: Known, equation: Equation, result: A
             steps[first:first + len(free)] = [part.steps[a] for a in free]
             parts.append(Piece(value, part.offset, tuple(steps)))
         return combined(rewriter, result, lane, parts)
-    return _dot_with_identity(rewriter, x, other, mine, contracting[1 - side], shared, free, side, lane)
+    theirs = contracting[1 - side]
+    dense = _dot_with_identity(rewriter, x, other, mine, theirs, shared, free, side, lane)
+    if dense is not None:
+        return dense
+    return _dot_of_digit(rewriter, x, other, (mine, theirs), (shared, batch[1 - side]), side, result, lane)
 
 
 def _dot_with_identity(
@@ -397,6 +424,35 @@ def _dot_with_identity(
     product = rewriter.emit("mul", rewriter.emit("broadcast", values, shape=shape, axes=(0, *places[0])),
                             rewriter.emit("broadcast", rows, shape=shape, axes=(0, *places[1])))
     return _lanes_moved(rewriter, product, lane)
+
+
+def _dot_of_digit(
+    rewriter: Rewriter, x: Pieces, other: Atom, contracting: tuple[tuple[int, ...], tuple[int, ...]],
+    batch: tuple[tuple[int, ...], tuple[int, ...]], side: int, result: ArrayType, lane: int,
+) -> Sum | None:
+    """sum over f of other[n, f] value[f, c] [lane == f * B + c] = other[n, f'] value[f', c] where c' == c."""
+    (mine, theirs), (my_batch, their_batch) = contracting, batch
+    digits = digits_of(x, mine)
+    if digits is None or any(len(digit.axes) != len(mine) for digit in digits):
+        return None
+    free = [a for a in range(len(x.rest)) if a not in mine and a not in my_batch]
+    other_free = [a for a in range(other.type.rank) if a not in theirs and a not in their_batch]
+    places = without(range(len(result.shape)), lane)  # of what is shared, of the left operand, of the right one
+    shared, rest = places[:len(my_batch)], places[len(my_batch):]
+    halves = (rest[:len(free)], rest[len(free):]) if side == 0 else (rest[len(other_free):], rest[:len(other_free)])
+    my_places = dict(zip((*my_batch, *free), (*shared, *halves[0]), strict=True))
+    their_places = dict(zip((*their_batch, *other_free), (*shared, *halves[1]), strict=True))
+
+    def value_of(part: Piece, digit: Digit, shape: tuple[int, ...]) -> Atom:
+        def factor(atom: Atom, axes: Sequence[int], found: Mapping[int, int]) -> Atom:
+            others = [found[a] for a in range(atom.type.rank) if a not in axes]
+            return laid(rewriter, digit_first(rewriter, atom, axes), (lane, *others), shape)
+
+        partners = [theirs[mine.index(a)] for a in digit.axes]
+        return rewriter.emit("mul", factor(other, partners, their_places), factor(part.value, digit.axes, my_places))
+
+    targets = [my_places.get(a) for a in range(len(x.rest))]
+    return summed_digit(rewriter, x, digits, result.shape, lane, targets, value_of)
 
 
 RULES: dict[str, BasisRule] = {
