@@ -132,6 +132,14 @@ def loads_of(statement: Statement) -> Iterator[tuple[Buffer, tuple[Expression, .
             yield load.buffer, load.index
 
 
+def accesses(statement: Statement) -> list[tuple[Buffer, tuple[Expression, ...]]]:
+    """What a statement by itself reads, and then what it writes to."""
+    found = list(loads_of(statement))
+    if isinstance(statement, (Store, Accumulate)):
+        found.append((statement.buffer, statement.index))
+    return found
+
+
 def crossing_symbols(groups: Sequence[Sequence[Statement]]) -> list[Symbol]:
     """Symbols bound in one group and used in a later one, in order of definition."""
     defined: dict[Symbol, int] = {}

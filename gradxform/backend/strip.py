@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import count
 from math import prod
 
-from gradxform.backend.blocks import Blocks, loads_of
+from gradxform.backend.blocks import Blocks, accesses, loads_of
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.jam import contracted, filled_by, own_buffers, products_in, target_of
 from gradxform.backend.journal import SILENT, Journal
@@ -276,7 +276,7 @@ def _private(symbol: Symbol, groups: Sequence[Sequence[Statement]]) -> list[Buff
     What is only accumulated is shared by all iterations. What every access finds by the iteration is apart anyway; one at
     places that are looked up, as ``t[indices[i]]`` of what was stored as ``t[j]``, is no such access.
     """
-    handed = {buffer for group in groups for statement in _all(group) for buffer, index in _accesses(statement)
+    handed = {buffer for group in groups for statement in _all(group) for buffer, index in accesses(statement)
               if buffer.space == "local" and not any(symbol in symbols(part) for part in index)}
     places: dict[Buffer, dict[int, None]] = {}
     used: set[Buffer] = set()
@@ -288,7 +288,7 @@ def _private(symbol: Symbol, groups: Sequence[Sequence[Statement]]) -> list[Buff
             used.update(buffer for buffer, _ in loads_of(statement))
             if isinstance(statement, Store):
                 used.add(statement.buffer)
-            for buffer, index in _accesses(statement):
+            for buffer, index in accesses(statement):
                 if buffer in handed:
                     places.setdefault(buffer, {})[position] = None
                     if isinstance(statement, Store) and buffer is statement.buffer:
@@ -298,14 +298,6 @@ def _private(symbol: Symbol, groups: Sequence[Sequence[Statement]]) -> list[Buff
                         carried.add(buffer)
     crossing = [buffer for buffer, found in places.items() if len(found) > 1 and buffer in used]
     return None if any(buffer in carried for buffer in crossing) else crossing
-
-
-def _accesses(statement: Statement) -> list[tuple[Buffer, tuple[Expression, ...]]]:
-    """What a statement by itself reads, and then what it writes to."""
-    found = list(loads_of(statement))
-    if isinstance(statement, (Store, Accumulate)):
-        found.append((statement.buffer, statement.index))
-    return found
 
 
 def _is_whole(buffer: Buffer, index: Sequence[Expression], stored: set[tuple[int, ...]]) -> bool:

@@ -12,14 +12,17 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+from gradxform.backend.blocks import accesses
 from gradxform.backend.jam import filled_by, products_in, target_of, work_of
 from gradxform.backend.split import weight
-from gradxform.loopir.expression import integer, known
+from gradxform.loopir.expression import integer, known, symbols
 from gradxform.loopir.loops import For, Kernel, Nest, Statement, While, bodies, with_bodies
 from gradxform.loopir.rewriting import renamed
 
 #: A loop of fewer iterations is unrolled: it would not fill a vector of float64.
 VECTOR_EXTENT = 8
+#: So is one of this many if it is the loop around it that walks through memory by neighbours: that one is to be the lane.
+STRIDED_EXTENT = 8
 #: Unrolled code may have this many statements.
 UNROLLED_STATEMENTS = 256
 #: A product of so many multiplications for each iteration of the loop around it becomes a tile; see jam.
@@ -58,7 +61,7 @@ def _inside(
         looping = within_loop or isinstance(statement, (For, While))
         outer = statement if isinstance(statement, For) and _is_long(statement) else None
         new = with_bodies(statement, [_inside(body, numbers, looping, outer) for body in bodies(statement)])
-        unrolled = _unrolled(new, numbers) if isinstance(new, For) and within_loop else None
+        unrolled = _unrolled(new, numbers, around) if isinstance(new, For) and within_loop else None
         changed = changed or new is not statement or unrolled is not None
         result += [new] if unrolled is None else unrolled
     return tuple(result) if changed else statements
@@ -78,10 +81,19 @@ def _tiles(loop: For) -> set[Statement]:
     return products | zeros | around
 
 
-def _unrolled(loop: For, numbers: count[int]) -> list[Statement] | None:
+def _unrolled(loop: For, numbers: count[int], around: For | None) -> list[Statement] | None:
     begin, end = known(loop.begin), known(loop.end)
-    if begin is None or end is None or end - begin >= VECTOR_EXTENT:
+    if begin is None or end is None or end - begin > STRIDED_EXTENT:
+        return None
+    if end - begin >= VECTOR_EXTENT and (around is None or not _jumps(loop, around)):
         return None
     if any(map(bodies, loop.body)) or weight(loop.body) * (end - begin) > UNROLLED_STATEMENTS:
         return None
     return [copy for i in range(begin, end) for copy in renamed(loop.body, {loop.symbol: integer(i)}, f"u{next(numbers)}")]
+
+
+def _jumps(loop: For, around: For) -> bool:
+    """Whether more of what the loop reads and writes in arrays has neighbours along the loop around it than along itself."""
+    lasts = [index[-1] for statement in loop.body for buffer, index in accesses(statement) if index and buffer.space != "local"]
+    return (sum(around.symbol in symbols(last) for last in lasts)
+            > sum(loop.symbol in symbols(last) for last in lasts))
