@@ -345,7 +345,6 @@ def test_the_interpreter_knows_what_the_emitter_knows() -> None:
     assert set(OPERATIONS) == {*BINARY, *UNARY, *ELEMENTARY, "arctan2", "hypot", "logaddexp", "pow", "zeta", "select",
                                "convert", "clamp", "bitcast", "population_count", "greatest_common_divisor",  # test_bits.py
                                "threefry2x32",  # tests/random
-                               "maximum_number", "minimum_number",  # these two: nest_text.py
                                *SPECIAL_FUNCTIONS}  # tests/scipy
 
 

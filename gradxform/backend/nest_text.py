@@ -148,7 +148,7 @@ end:
   ret void
 }}"""
 
-EXTREMA = {"maximum_number": "maxnum", "minimum_number": "minnum"}
+EXTREMA = ("maximum", "minimum")
 
 #: Functions that C libraries evaluate by tables, to little more than half a unit in the last place.
 LOOKED_UP = ("exp", "log")
@@ -462,12 +462,13 @@ class NestWriter:
             old = self.load_from(dtype, address)
             if dtype.kind == "f" and statement.operation in ("add", "mul"):
                 value = self.temporary(f"f{statement.operation} reassoc contract {type_name(dtype)} {old}, {value}")
-            elif statement.operation in EXTREMA:
-                # NaN makes this poison; the schedule counts NaN beside it, and selects this value only if there is none.
+            elif dtype.kind == "f" and statement.operation in EXTREMA:
+                # NaN stays. Which of two zeros is the greater one NumPy leaves open too; to tell them apart would take three
+                # more instructions beside the two for NaN.
                 register = type_name(dtype)
-                name = f"llvm.{EXTREMA[statement.operation]}.f{8 * dtype.itemsize}"
+                name = f"llvm.{statement.operation}.f{8 * dtype.itemsize}"
                 self.declare(f"declare {register} @{name}({register}, {register})")
-                value = self.temporary(f"call nnan nsz {register} @{name}({register} {old}, {register} {value})")
+                value = self.temporary(f"call nsz {register} @{name}({register} {old}, {register} {value})")
             else:
                 value = instruction(statement.operation, [old, value], [dtype, dtype], dtype, self)
         self.store_to(dtype, value, address)

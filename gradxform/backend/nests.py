@@ -115,7 +115,7 @@ def identity(operation: str, dtype: DType) -> Constant:
         return Constant(dtype.type(0), dtype)
     if operation in ("logical_and",):
         return Constant(dtype.type(1), dtype)
-    lowest = operation in ("maximum", "maximum_number")
+    lowest = operation == "maximum"
     if dtype.kind == "f":
         return Constant(dtype.type(-np.inf if lowest else np.inf), dtype)
     if dtype.kind == "b":

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from gradxform.backend import loop_lowering
 from gradxform.backend.joins import split_joins
 from gradxform.backend.journal import NOTHING_READ, SILENT, Journal
@@ -41,7 +39,6 @@ from gradxform.loopir.expression import (
     Symbol,
     axis,
     conjunction,
-    constant,
     guard,
     index_add,
     index_mul,
@@ -49,7 +46,6 @@ from gradxform.loopir.expression import (
     loads,
     normal,
     parts,
-    substitute,
     symbols,
 )
 from gradxform.loopir.lowering import (
@@ -222,9 +218,6 @@ class Lowering:
         elif isinstance(lowered, Reduction):
             axes, reduced = self.axes_for(shape), self.axes_for(lowered.extents)
             symbols = tuple(a for a in reduced if isinstance(a, Symbol))
-            if symbols and lowered.operation in ("maximum", "minimum") and is_float(var.type.dtype):
-                self.place_extremum(var, lowered, axes, reduced)
-                return
             kind = "reduction" if symbols else "map"
             self.add(Node(var, kind, axes, lowered.read(axes, reduced), symbols, lowered.operation))
         elif isinstance(lowered, Cumulative):
@@ -241,24 +234,6 @@ class Lowering:
             self.expand(var, lowered, operands)
         else:
             raise CompileError(f"{equation.operation.name}: its lowering rule gave {lowered!r}")
-
-    def place_extremum(self, var: Var, lowered: Reduction, axes: Index, reduced: Index) -> None:
-        """A maximum that ignores NaN, and the number of NaN: two reductions that vectorise well, and in one loop."""
-        dtype = var.type.dtype
-        number, missing = Var(var.type), Var(var.type)
-        symbols = tuple(a for a in reduced if isinstance(a, Symbol))
-        value = lowered.read(axes, reduced)
-        is_missing = Apply("convert", (Apply("isnan", (value,), bool_),), dtype)
-        self.add(Node(number, "reduction", axes, value, symbols, f"{lowered.operation}_number"))
-        others, further = self.axes_for(var.type.shape), self.axes_for(lowered.extents)
-        rename = dict(zip((*axes, *reduced), (*others, *further), strict=True))
-        count = substitute(is_missing, lambda part: rename.get(part) if isinstance(part, Symbol) else None)
-        self.add(Node(missing, "reduction", others, count,
-                      tuple(a for a in further if isinstance(a, Symbol)), "add"))
-        axes = self.axes_for(var.type.shape)
-        any_missing = Apply("greater", (Load(missing, axes, dtype), constant(0, dtype)), bool_)
-        chosen = Apply("select", (any_missing, constant(np.nan, dtype), Load(number, axes, dtype)), dtype)
-        self.add(Node(var, "map", axes, chosen))
 
     def place_scatter(self, var: Var, lowered: Scatter, base: Atom) -> None:
         point = self.axes_for(lowered.extents)

@@ -82,8 +82,6 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType({
     "rint": np.rint,
     "trunc": np.trunc,
     "maximum": np.maximum,
-    "maximum_number": np.fmax,
-    "minimum_number": np.fmin,
     "minimum": np.minimum,
     "clamp": _clamp,
     # elementary functions
