@@ -281,6 +281,27 @@ def test_vjp_does_its_forward_work_once() -> None:
     assert len(calls) == 1
 
 
+def test_what_is_said_twice_is_pulled_back_once() -> None:
+    """Cotangents of equal products are added up before they are multiplied."""
+    x, y = np.random.default_rng(4).normal(size=(2, 5, 5))
+
+    def loss(w: Any) -> Any:
+        return np.sum(np.exp(x @ w) - y * (x @ w)) + np.sum(np.tanh(w[1:])) * np.sum(w[1:])
+
+    w = np.linspace(-0.3, 0.4, 25).reshape(5, 5)
+    slope = x.T @ (np.exp(x @ w) - y)
+    slope[1:] += (1 - np.tanh(w[1:]) ** 2) * w[1:].sum() + np.tanh(w[1:]).sum()
+    close(gx.grad(loss)(w), slope)
+    program = gx.make_ir(gx.grad(loss))(w)
+    assert str(program).count("dot_general") == 3
+
+
+def test_what_is_said_twice_keeps_its_signs() -> None:
+    """Equal numbers as parameters or operands need not be the same."""
+    close(gx.grad(lambda x: np.sum(np.copysign(x, 1.0) + np.copysign(x, -1.0)))(X), np.zeros(3))
+    close(gx.grad(lambda x: np.sum(x * 0.0 + x * -0.0 + x * 1.0 + x * 1.0))(X), np.full(3, 2.0))
+
+
 def test_linearize() -> None:
     value, push = gx.linearize(lambda x, y: np.sin(x) * y, X, 3.0)
     close(value, np.sin(X) * 3.0)

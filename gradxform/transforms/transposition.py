@@ -7,16 +7,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gradxform.core import Builder, Undefined, replay, run
 from gradxform.data_class import data_class
 from gradxform.dtypes import is_differentiable
 from gradxform.errors import NotDifferentiableError
-from gradxform.ir import Literal, Program, Var
+from gradxform.ir import Atom, Equation, Literal, Program, Var
 from gradxform.ir.barriers import separated
 from gradxform.linear import add, zeros
 from gradxform.transforms.splitting import linearize
+
+
+def shared(program: Program, linear: Sequence[bool]) -> Program:
+    """``program`` with equal linear equations as one, so that what flows back through them is added up in front of them.
+
+    A loss that says ``x @ w`` twice pulls back one product with ``x``, not two.
+    """
+    dependent: dict[Atom, None] = {v: None for v, flag in zip(program.inputs, linear, strict=True) if flag}
+    found: dict[tuple[Any, ...], Equation] = {}
+    same: dict[Atom, Atom] = {}
+    equations: list[Equation] = []
+    for equation in program.equations:
+        inputs = tuple([same.get(x, x) for x in equation.inputs])
+        if same and inputs != equation.inputs:
+            equation = replace(equation, inputs=inputs)
+        if any(x in dependent for x in inputs):
+            dependent.update(dict.fromkeys(equation.outputs))
+            if not equation.operation.multiple:
+                earlier = found.setdefault((equation.operation, *inputs), equation)
+                if earlier is not equation and _alike(earlier.params, equation.params):
+                    same[equation.outputs[0]] = earlier.outputs[0]
+                    continue
+        equations.append(equation)
+    if not same:
+        return program
+    return replace(program, equations=tuple(equations), outputs=tuple([same.get(x, x) for x in program.outputs]))
+
+
+def _alike(left: Any, right: Any) -> bool:
+    # Numbers that are equal need not be the same: 0.0 and -0.0, 1 and True.
+    return bool(left == right) and repr(left) == repr(right)
 
 
 def backward(builder: Builder, program: Program, arguments: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
@@ -26,6 +58,7 @@ def backward(builder: Builder, program: Program, arguments: Sequence[Any], cotan
     None for zero. Returns a cotangent (or None) per linear input, in order.
     """
     program = separated(program, [isinstance(x, Undefined) for x in arguments])
+    program = shared(program, [isinstance(x, Undefined) for x in arguments])
     values: dict[Var, Any] = dict(zip(program.inputs, arguments, strict=True))
     linear: dict[Var, None] = {v: None for v, x in values.items() if isinstance(x, Undefined)}
     outer_source = builder.source
