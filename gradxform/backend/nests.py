@@ -64,8 +64,10 @@ CHUNK_WORK = 20_000.0
 MAX_CHUNKS = 64
 #: Up to so many partial results are added up element by element.
 FEW_CHUNKS = 7
-#: Estimated nanoseconds for an element of a chunk's own copy of what a scatter updates: filling it, and adding it up.
+#: Estimated nanoseconds for an element of what each chunk has a copy of: filling it, and adding it up.
 PRIVATE_ELEMENT = 0.5
+#: Estimates are of one number at a time; vectors may be so many times faster, beside which copies must still cost little.
+VECTOR_GAIN = 8
 #: Partial results of all chunks of one reduction may take this many bytes.
 PARTIAL_BYTES = 1 << 22
 
@@ -149,8 +151,12 @@ def _private_chunks(group: Group, work: float) -> int:
     elements = sum(node.var.type.size for node in scatters)
     size = sum(node.var.type.size * node.var.type.dtype.itemsize for node in scatters)
     found = min(MAX_CHUNKS, int(work / (16 * PRIVATE_ELEMENT * max(elements, 1))), PARTIAL_BYTES // max(size, 1))
-    # A power of two is shared evenly by most numbers of threads.
-    return 1 << (found.bit_length() - 1) if found > 1 and (group.extent or 0) > 1 else 0
+    return _even(found) if found > 1 and (group.extent or 0) > 1 else 0
+
+
+def _even(chunks: int) -> int:
+    """As many, or fewer: a power of two is shared evenly by most numbers of threads."""
+    return 1 << (chunks.bit_length() - 1)
 
 
 def _routine_chunks(call: NativeCall) -> int:
@@ -661,6 +667,10 @@ class Nests:
         reductions = [n for n in group.members if n.kind == "reduction" and group.assigned[n] in n.reduced]
         partial_bytes = sum(n.var.type.size * n.var.type.dtype.itemsize for n in reductions)
         chunks = min(most, max(2, int(work / CHUNK_WORK)), extent, max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
+        in_memory = sum(n.var.type.size for n in reductions if n.var.type.size > REGISTER_ELEMENTS)
+        affordable = int(work / (16 * VECTOR_GAIN * PRIVATE_ELEMENT * max(in_memory, 1)))
+        if affordable < chunks:
+            chunks = _even(max(affordable, 2))
         size = -(-extent // chunks)
         if size > 64:
             size = -(-size // 16) * 16
