@@ -1,4 +1,4 @@
-"""Passes over loops: short loops unrolled, guarded ones cut into pieces, extrema with NaN counted beside."""
+"""Passes over loops: short loops unrolled, guarded ones cut into pieces; extrema of NaN, chunks with sums."""
 
 from __future__ import annotations
 
@@ -45,6 +45,24 @@ def test_short_inner_loops_are_unrolled() -> None:
     after = unroll_kernel(before)
     assert 3 in extents(before.nests[0].body) and extents(after.nests[0].body) == [20]
     same_results(before, after, x)
+
+
+def test_eight_strided_iterations_are_unrolled() -> None:
+    """The loop around them walks through memory by neighbours: it is to be the lane. Along rows they fill a vector by themselves."""
+    x = np.random.default_rng(3).normal(size=(8, 30))
+    before = kernel_before_passes(lambda x: x - np.log(np.sum(np.exp(x), axis=0)), x)
+    after = unroll_kernel(before)
+    assert 8 in extents(before.nests[0].body) and 8 not in extents(after.nests[0].body)
+    same_results(before, after, x)
+    along_rows = kernel_before_passes(lambda x: x - np.log(np.sum(np.exp(x), axis=1, keepdims=True)), x.T.copy())
+    assert 8 in extents(unroll_kernel(along_rows).nests[0].body)
+
+
+@pytest.mark.parametrize(("rows", "chunks"), [(64, 2), (512, 8), (100_000, 64)])
+def test_partial_sums_of_chunks_cost_little(rows: int, chunks: int) -> None:
+    """Few rows are cut into few chunks, each of which has a sum for every column."""
+    found = kernel_before_passes(lambda x: np.sum(np.exp(x), axis=0), np.broadcast_to(1.0, (rows, 1000)))
+    assert found.nests[0].chunks == chunks
 
 
 def test_nothing_to_unroll_is_the_same_object() -> None:
