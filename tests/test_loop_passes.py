@@ -48,7 +48,7 @@ def test_short_inner_loops_are_unrolled() -> None:
 
 
 def test_eight_strided_iterations_are_unrolled() -> None:
-    """The loop around them walks through memory by neighbours: it is to be the lane. Along rows they fill a vector by themselves."""
+    """The loop around them walks through memory by neighbours: it is to be the lane. Along rows they fill a vector."""
     x = np.random.default_rng(3).normal(size=(8, 30))
     before = kernel_before_passes(lambda x: x - np.log(np.sum(np.exp(x), axis=0)), x)
     after = unroll_kernel(before)

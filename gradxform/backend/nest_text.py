@@ -25,7 +25,8 @@ from gradxform.backend.instructions import (
 from gradxform.backend.liveness import free_symbols, touched
 from gradxform.backend.module import Module
 from gradxform.backend.native import write_native
-from gradxform.backend.stream_text import streamable, targets, write_streamed
+from gradxform.backend.stream_text import STREAM, streamable, targets, write_streamed
+from gradxform.backend.turn_text import columns_place, rows_of, write_turned
 from gradxform.dtypes import DType, bool_
 from gradxform.loopir.expression import INDEX_CHECKS, Apply, Constant, Expression, Index, Load, Symbol, known, parts
 from gradxform.loopir.loops import (
@@ -186,7 +187,8 @@ class NestWriter:
         self.arguments: list[str] | None = None  # of a part: the symbols that it takes
         self.streamable = streamable(nest.body)
         self.streams = False  # whether it stores past the caches
-        self.diverted: dict[Buffer, tuple[str, Symbol, str]] = {}  # blocks that hold a loop's elements from an index on
+        # Blocks that hold a loop's elements from an index on, in columns of so many, of which the first is at a place.
+        self.diverted: dict[Buffer, tuple[str, Symbol, str, int, int]] = {}
 
     # ------------------------------------------------------------------------------------------- Sink's methods
 
@@ -449,9 +451,16 @@ class NestWriter:
         diverted = self.diverted.get(statement.buffer)
         if diverted is None:
             return self.address(statement.buffer, statement.index, memo)
-        block, along, start = diverted
+        block, along, start, lanes, first = diverted
         lane = self.temporary(f"sub nsw i64 {self.symbols[along]}, {start}")
+        if lanes:
+            lane = self.temporary(f"add nsw i64 {lane}, {columns_place(statement, lanes, first)}")
         return self.temporary(f"getelementptr inbounds {memory_type(statement.buffer.dtype)}, ptr {block}, i64 {lane}")
+
+    def stream_past(self) -> None:
+        """Add the function that stores past the caches, and what waits for it at the end."""
+        self.declare(STREAM.format(number=self.module.non_temporal()))
+        self.streams = True
 
     def accumulate(self, statement: Accumulate) -> None:
         memo: dict[int, str] = {}
@@ -477,6 +486,10 @@ class NestWriter:
         streamed = {} if self.twin else targets(self, loop)
         if streamed:
             write_streamed(self, loop, streamed)
+            return
+        rows = {} if self.twin else rows_of(self, loop)
+        if rows:
+            write_turned(self, loop, rows)
             return
         begin, end = self.value(loop.begin, {}), self.value(loop.end, {})
         body, done = self.block("loop"), self.block("done")

@@ -91,7 +91,10 @@ def cache_bytes() -> int:
 
 
 def streamable(statements: Sequence[Statement]) -> frozenset[Buffer]:
-    """The outputs that a nest only stores to, if they are too large together for the caches."""
+    """The outputs that a nest only stores to, if they are too large for the caches together with what it reads.
+
+    They must be a good part of it: a small result is likely to be wanted next.
+    """
     stored: set[Buffer] = set()
     read: set[Buffer] = set()
 
@@ -105,7 +108,9 @@ def streamable(statements: Sequence[Statement]) -> frozenset[Buffer]:
 
     walk(statements)
     found = {b for b in stored - read if b.space == "output" and b.dtype.itemsize in (4, 8)}
-    return frozenset(found if sum(b.nbytes for b in found) > cache_bytes() else ())
+    outside = sum(b.nbytes for b in stored | read if b.space in ("input", "output"))
+    filled = sum(b.nbytes for b in found)
+    return frozenset(found if outside > cache_bytes() < 4 * filled else ())
 
 
 def targets(writer: NestWriter, loop: For) -> dict[Buffer, Store]:
@@ -129,8 +134,7 @@ def _runs_along(writer: NestWriter, loop: For, store: Store) -> bool:
 
 def write_streamed(writer: NestWriter, loop: For, found: dict[Buffer, Store]) -> None:
     """The loop in blocks, each followed by copies of what it has stored."""
-    writer.declare(STREAM.format(number=writer.module.non_temporal()))
-    writer.streams = True
+    writer.stream_past()
     lanes = BLOCK_BYTES // max(buffer.dtype.itemsize for buffer in found)
     begin, end = writer.value(loop.begin, {}), writer.value(loop.end, {})
     body, done = writer.block("stream"), writer.block("done")
@@ -148,12 +152,12 @@ def write_streamed(writer: NestWriter, loop: For, found: dict[Buffer, Store]) ->
     for buffer in found:
         block = f"%{writer.block('block')}"
         writer.entry_lines.append(f"{block} = alloca [{lanes} x {memory_type(buffer.dtype)}], align 64")
-        writer.diverted[buffer] = (block, loop.symbol, start)
+        writer.diverted[buffer] = (block, loop.symbol, start, 0, 0)
     writer.loop(replace(loop, begin=first, end=last))
     count = writer.temporary(f"sub nsw i64 {stop}, {start}")
     writer.symbols[loop.symbol] = start
     for buffer, store in found.items():
-        block, _, _ = writer.diverted.pop(buffer)
+        block = writer.diverted.pop(buffer)[0]
         words = writer.temporary(f"mul nsw i64 {count}, {buffer.dtype.itemsize // 4}")
         address = writer.address(buffer, store.index, {})
         writer.append(f"call void @gx.stream(ptr {address}, ptr {block}, i64 {words})")
