@@ -18,6 +18,7 @@ from gradxform.backend.nests import build_kernel
 from gradxform.backend.node_lowering import lower_program
 from gradxform.backend.ranges import cut_kernel
 from gradxform.backend.runs import gather_runs
+from gradxform.backend.several_rows import join_rows
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.split import split_kernel, weight
 from gradxform.backend.strip import strip_kernel
@@ -42,7 +43,7 @@ def kernel_of(program: Program, journal: Journal | None = None) -> Kernel:
     told = journal if journal is not None else SILENT
     kernel = gather_runs(hoist_indices(build_kernel(lower_program(program, told), told)))
     kernel = fission_kernel(strip_kernel(unroll_kernel(kernel), told), told)
-    kernel = jam_kernel(split_kernel(cut_kernel(kernel), told))
+    kernel = join_rows(jam_kernel(split_kernel(cut_kernel(kernel), told)))
     told.finish(kernel)
     return check_kernel(kernel) if config.verify_ir else kernel
 
