@@ -35,7 +35,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("chunks", [False, True])
-@pytest.mark.parametrize("rows", [19, 20])
+@pytest.mark.parametrize("rows", [18])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_same_bits(monkeypatch: pytest.MonkeyPatch, name: str, rows: int, chunks: bool) -> None:
     monkeypatch.setattr(several_rows, "LEAST_WORK", 0.0)
