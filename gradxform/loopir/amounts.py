@@ -16,7 +16,7 @@ from gradxform.loopir.routine import Routine
 FLOPS: Mapping[str, int] = MappingProxyType({
     **dict.fromkeys((
         "add", "sub", "mul", "div", "square", "reciprocal", "sqrt", "remainder", "floor_divide", "maximum", "minimum",
-        "maximum_number", "minimum_number", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+        "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
     ), 1),
     "clamp": 2,
     **dict.fromkeys((
