@@ -16,7 +16,7 @@ LENGTH = cache_bytes() // 8 + 12_345
 
 
 def streams(function, *args) -> bool:
-    return "call void @gx.stream(" in gx.jit(function).lower(*args).llvm
+    return "call void @gx.memory.stream(" in gx.jit(function).lower(*args).llvm
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int32])
@@ -66,13 +66,13 @@ def test_small_arrays_and_long_arithmetic_stay_in_the_caches() -> None:
 
 
 def test_words_before_and_behind_whole_lines() -> None:
-    text = STREAM.format(number=0).replace("define internal", "define") + "\n!0 = !{i32 1}\n"
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(STREAM), machine)
     engine.finalize_object()
-    copy = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(engine.get_function_address("gx.stream"))
+    address = engine.get_function_address("gx.memory.stream")
+    copy = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(address)
     source = np.arange(1, 201, dtype=np.int32)
     for offset in (0, 1, 5, 15, 16):
         for words in (0, 1, 7, 15, 16, 17, 31, 33, 100):

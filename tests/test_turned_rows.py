@@ -15,7 +15,7 @@ from gradxform.config import config
 
 
 def turns(function, *args) -> bool:
-    return "call void @gx.turn." in gx.jit(function).lower(*args).llvm
+    return "call void @gx.memory.turn" in gx.jit(function).lower(*args).llvm
 
 
 def energy(x):
@@ -85,7 +85,7 @@ def test_what_is_too_large_for_the_caches_goes_past_them() -> None:
     x = np.random.default_rng(4).normal(size=(count, 4))
     f = gx.jit(gx.vmap(gx.hessian(energy)))
     text = f.lower(x).llvm
-    assert "call void @gx.turn." in text and "call void @gx.stream(" in text
+    assert "call void @gx.memory.turn" in text and "call void @gx.memory.stream(" in text
     results = []
     before = config.num_threads
     for threads in (1, 2):
@@ -102,9 +102,9 @@ def test_every_element_in_its_place(bits: int) -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(turn_text(bits).replace("define internal", "define")), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(turn_text(bits)), machine)
     engine.finalize_object()
-    address = engine.get_function_address(f"gx.turn.i{bits}")
+    address = engine.get_function_address(f"gx.memory.turn{bits}")
     turn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 4)(address)
     dtype = np.dtype(f"i{bits // 8}")
     for lanes in (8, 32):

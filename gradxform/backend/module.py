@@ -76,14 +76,9 @@ class Module:
         """The number of metadata that asks the vectoriser not to interleave iterations of one loop."""
         self.metadata["!1"] = '!{!"llvm.loop.interleave.count", i32 1}'
         self.loops += 1
-        number = f"!{2 + self.loops}"
+        number = f"!{1 + self.loops}"
         self.metadata[number] = f"distinct !{{{number}, !1}}"
         return number
-
-    def non_temporal(self) -> int:
-        """The number of the metadata that marks a store as one past the caches."""
-        self.metadata["!2"] = "!{i32 1}"
-        return 2
 
     def attribute_group(self, text: str) -> str:
         return self.attributes.setdefault(text, f"#{len(self.attributes)}")

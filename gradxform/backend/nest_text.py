@@ -25,7 +25,7 @@ from gradxform.backend.instructions import (
 from gradxform.backend.liveness import free_symbols, touched
 from gradxform.backend.module import Module
 from gradxform.backend.native import write_native
-from gradxform.backend.stream_text import STREAM, streamable, targets, write_streamed
+from gradxform.backend.stream_text import streamable, targets, write_streamed
 from gradxform.backend.turn_text import columns_place, rows_of, write_turned
 from gradxform.dtypes import DType, bool_
 from gradxform.loopir.expression import INDEX_CHECKS, Apply, Constant, Expression, Index, Load, Symbol, known, parts
@@ -459,7 +459,7 @@ class NestWriter:
 
     def stream_past(self) -> None:
         """Add the function that stores past the caches, and what waits for it at the end."""
-        self.declare(STREAM.format(number=self.module.non_temporal()))
+        self.take("declare void @gx.memory.stream(ptr, ptr, i64)")
         self.streams = True
 
     def accumulate(self, statement: Accumulate) -> None:

@@ -49,8 +49,8 @@ def _word_by_word(label: str, i: str, before: str, first: str, last: str, after:
 
 
 #: Copies 4-byte words. Lines that begin before `to` or end behind it are not whole, and are stored as usual.
-STREAM = """define internal void @gx.stream(ptr noalias captures(none) %to, ptr noalias readonly captures(none) %from,
-    i64 %words) noinline nounwind {{
+STREAM = """define void @gx.memory.stream(ptr noalias captures(none) %to, ptr noalias readonly captures(none) %from,
+    i64 %words) noinline nounwind {
 start:
   %address = ptrtoint ptr %to to i64
   %negative = sub i64 0, %address
@@ -70,12 +70,14 @@ line.one:
   %j.from = getelementptr i32, ptr %from, i64 %j
   %j.words = load <16 x i32>, ptr %j.from, align 4
   %j.to = getelementptr i32, ptr %to, i64 %j
-  store <16 x i32> %j.words, ptr %j.to, align 64, !nontemporal !{number}
+  store <16 x i32> %j.words, ptr %j.to, align 64, !nontemporal !0
   %j.next = add i64 %j, 16
   br label %line
 """ + _word_by_word("tail", "k", "line", "%last", "%words", "done") + """done:
   ret void
-}}"""
+}
+!0 = !{i32 1}
+"""
 
 
 @cache
@@ -90,10 +92,9 @@ def cache_bytes() -> int:
     return largest or USUAL_CACHE_BYTES
 
 
-def streamable(statements: Sequence[Statement]) -> frozenset[Buffer]:
-    """The outputs that a nest only stores to, if they are too large for the caches together with what it reads.
-
-    They must be a good part of it: a small result is likely to be wanted next.
+def streamable(statements: Sequence[Statement], beside: bool = False) -> frozenset[Buffer]:
+    """The outputs that a nest only stores to, if they are too large together for the caches; or ``beside`` all that it reads
+    from outside, if they are a good part of that.
     """
     stored: set[Buffer] = set()
     read: set[Buffer] = set()
@@ -108,9 +109,9 @@ def streamable(statements: Sequence[Statement]) -> frozenset[Buffer]:
 
     walk(statements)
     found = {b for b in stored - read if b.space == "output" and b.dtype.itemsize in (4, 8)}
-    outside = sum(b.nbytes for b in stored | read if b.space in ("input", "output"))
     filled = sum(b.nbytes for b in found)
-    return frozenset(found if outside > cache_bytes() < 4 * filled else ())
+    others = sum(b.nbytes for b in read if b.space == "input") if beside and 4 * filled > cache_bytes() else 0
+    return frozenset(found if filled + others > cache_bytes() else ())
 
 
 def targets(writer: NestWriter, loop: For) -> dict[Buffer, Store]:
@@ -160,7 +161,7 @@ def write_streamed(writer: NestWriter, loop: For, found: dict[Buffer, Store]) ->
         block = writer.diverted.pop(buffer)[0]
         words = writer.temporary(f"mul nsw i64 {count}, {buffer.dtype.itemsize // 4}")
         address = writer.address(buffer, store.index, {})
-        writer.append(f"call void @gx.stream(ptr {address}, ptr {block}, i64 {words})")
+        writer.append(f"call void @gx.memory.stream(ptr {address}, ptr {block}, i64 {words})")
     writer.lines[phi] = f"{start} = phi i64 [{begin}, %{before}], [{following}, %{writer.label}]"
     writer.append(f"br i1 {more}, label %{body}, label %{done}")
     writer.start_block(done)

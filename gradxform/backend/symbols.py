@@ -48,8 +48,8 @@ def _published_by_scipy(module: str, name: str) -> int:
 @cache
 def symbol_address(symbol: str) -> int:
     """The address of ``gx.c.NAME`` (the C library's), ``gx.python.NAME`` (CPython's), ``gx.parallel`` (the pool's),
-    ``gx.gemm.DTYPE`` and ``gx.gemm.DTYPE.ROWSxVECTORS`` (matrix products), ``gx.lapack.NAME`` and ``gx.blas.NAME`` (those
-    that SciPy brings) of the cell ``gx.careful.NAME.DTYPE``
+    ``gx.gemm.DTYPE`` and ``gx.gemm.DTYPE.ROWSxVECTORS`` (matrix products), ``gx.memory.NAME`` (what moves blocks),
+    ``gx.lapack.NAME`` and ``gx.blas.NAME`` (those that SciPy brings), of the cell ``gx.careful.NAME.DTYPE``
     or of ``gx.special.NAME`` (SciPy's, or a program of ours).
     """
     if symbol == "gx.parallel":
@@ -67,6 +67,10 @@ def symbol_address(symbol: str) -> int:
         from gradxform.backend import sort_module
 
         return sort_module.address(name)
+    if kind == "memory":
+        from gradxform.backend import memory_module
+
+        return memory_module.address(name)
     if kind == "fft":
         from gradxform.backend import fourier_text
 

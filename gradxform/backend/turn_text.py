@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gradxform.backend.instructions import memory_type
+from gradxform.backend.stream_text import streamable
 from gradxform.dtypes import int64
 from gradxform.loopir.expression import Constant, Expression, Symbol, loads, symbols
 from gradxform.loopir.loops import Accumulate, Buffer, For, Let, Store, operands
@@ -63,7 +64,7 @@ def turn_text(bits: int) -> str:
     write = [line for j in range(SQUARE) for line in (
         f"  %l{j} = add i64 %i, {j}", f"  %l{j}.row = mul i64 %l{j}, %row", f"  %l{j}.to = add i64 %l{j}.row, %k",
         moved(f"%l{j}.at", "%to", f"%l{j}.to"), f"  store {vector} %d{j}, ptr %l{j}.at, align {word}")]
-    return "\n".join([f"""define internal void @gx.turn.i{bits}({pointers},
+    return "\n".join([f"""define void @gx.memory.turn{bits}({pointers},
     i64 %count, i64 %columns, i64 %lanes, i64 %row) noinline nounwind {{
 start:
   %whole = and i64 %count, -{SQUARE}
@@ -185,7 +186,7 @@ def write_turned(writer: NestWriter, loop: For, found: dict[Buffer, Rows]) -> No
     while lanes > SQUARE and lanes * size > BLOCK_BYTES:
         lanes //= 2
     for bits in {8 * buffer.dtype.itemsize: None for buffer in found}:
-        writer.declare(turn_text(bits))
+        writer.take(f"declare void @gx.memory.turn{bits}(ptr, ptr, i64, i64, i64, i64)")
     begin, end = writer.value(loop.begin, {}), writer.value(loop.end, {})
     body, done = writer.block("turn"), writer.block("done")
     before = writer.label
@@ -204,8 +205,9 @@ def write_turned(writer: NestWriter, loop: For, found: dict[Buffer, Rows]) -> No
         block, room = f"%{writer.block('block')}", f"alloca [{lanes * rows.columns} x {memory_type(buffer.dtype)}], align 64"
         writer.entry_lines.append(f"{block} = {room}")
         writer.diverted[buffer] = (block, loop.symbol, start, lanes, rows.first)
-        # Whole rows that are too many for the caches go past them, from a block of rows.
-        if buffer in writer.streamable and rows.columns == rows.row:
+        # Whole rows that are too many for the caches go past them, from a block of rows. They come in bursts, and nothing else
+        # is done meanwhile: so they go past also if it is only together with what is read that they are too many.
+        if buffer in streamable(writer.nest.body, beside=True) and rows.columns == rows.row:
             writer.stream_past()
             past[buffer] = f"%{writer.block('rows')}"
             writer.entry_lines.append(f"{past[buffer]} = {room}")
@@ -216,11 +218,11 @@ def write_turned(writer: NestWriter, loop: For, found: dict[Buffer, Rows]) -> No
         block = writer.diverted.pop(buffer)[0]
         address = writer.address(buffer, rows.start, {})
         target = past.get(buffer, address)
-        writer.append(f"call void @gx.turn.i{8 * buffer.dtype.itemsize}(ptr {target}, ptr {block}, i64 {count}, "
+        writer.append(f"call void @gx.memory.turn{8 * buffer.dtype.itemsize}(ptr {target}, ptr {block}, i64 {count}, "
                       f"i64 {rows.columns}, i64 {lanes}, i64 {rows.row})")
         if buffer in past:
             words = writer.temporary(f"mul nsw i64 {count}, {rows.columns * buffer.dtype.itemsize // 4}")
-            writer.append(f"call void @gx.stream(ptr {address}, ptr {target}, i64 {words})")
+            writer.append(f"call void @gx.memory.stream(ptr {address}, ptr {target}, i64 {words})")
     writer.lines[phi] = f"{start} = phi i64 [{begin}, %{before}], [{following}, %{writer.label}]"
     writer.append(f"br i1 {more}, label %{body}, label %{done}")
     writer.start_block(done)
