@@ -72,6 +72,8 @@ def test_what_stays_as_it_is() -> None:
     for function in (lambda x: x * 2, lambda x: np.sum(np.exp(x), axis=0), lambda x: np.sum(x, axis=1)):
         kernel = kernel_of(function, x)
         assert join_rows(kernel) is kernel
+    large = kernel_of(FUNCTIONS["sums"], np.broadcast_to(1.0, (cache_bytes() // 8000, 1000)))
+    assert join_rows(large) is large
     few = kernel_of(FUNCTIONS["sums"], np.ones((ROWS, 20_000)))
     assert join_rows(few) is few
 

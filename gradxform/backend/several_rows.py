@@ -14,7 +14,7 @@ from itertools import count
 
 from gradxform.backend.blocks import loads_of
 from gradxform.backend.fission import instructions_of
-from gradxform.backend.stream_text import streamable
+from gradxform.backend.stream_text import cache_bytes, streamable
 from gradxform.dtypes import int64
 from gradxform.loopir.expression import Apply, axis, index_add, index_mul, integer, symbols
 from gradxform.loopir.loops import Accumulate, For, Kernel, Let, Nest, Statement, Store, bodies, with_bodies
@@ -74,16 +74,19 @@ def _is_shared(rows: For, streams: bool) -> bool:
         return False
     written = [s for s in columns.body if isinstance(s, (Store, Accumulate))]
     targets = {statement.buffer for statement in written}
-    read = {(buffer, *index): index for statement in columns.body for buffer, index in loads_of(statement)}
-    if len(targets) < len(written) or any(place[0] in targets for place in read):
+    read = {(buffer, *index): (buffer, index) for statement in columns.body for buffer, index in loads_of(statement)}.values()
+    if len(targets) < len(written) or any(buffer in targets for buffer, _ in read):
         return False
     for statement in written:
         along = {symbol for part in statement.index for symbol in symbols(part)}
         if columns.symbol not in statement.index or (rows.symbol in along) is isinstance(statement, Accumulate):
             return False
-    by_column = [index for index in read.values() if not any(rows.symbol in symbols(part) for part in index)]
+    by_row = [(buffer, index) for buffer, index in read if any(rows.symbol in symbols(part) for part in index)]
     sums = sum(isinstance(statement, Accumulate) for statement in written)
-    return len(by_column) + 2 * sums >= len(read) - len(by_column) + len(written) - sums
+    own, spared = len(by_row) + len(written) - sums, len(read) - len(by_row) + 2 * sums
+    # A processor fetches ahead along one row better than along four: rows from memory must be outweighed by more.
+    far = sum(buffer.nbytes for buffer in {buffer for buffer, _ in by_row}) > cache_bytes() // 2
+    return spared > 2 * own if far else spared >= own
 
 
 def _joined(rows: For, number: int) -> list[Statement]:
