@@ -41,7 +41,7 @@ from gradxform.backend.threads_text import (
 from gradxform.config import Options, config
 
 _EXIT_PATIENCE_SECONDS = 1.0
-_INTERRUPT_AGAIN_SECONDS = 0.001
+_INTERRUPT_AGAIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,11 @@ def _address_of(function: object) -> int:
     return address
 
 
+def _interrupt_again() -> None:
+    time.sleep(_INTERRUPT_AGAIN_SECONDS)
+    _thread.interrupt_main()
+
+
 def _grow(running: int, wanted: int) -> int:
     """Start workers until there are ``wanted``; returns how many there are. Called by the owner of a parallel job."""
     pool = _pool()
@@ -86,7 +91,7 @@ def _grow(running: int, wanted: int) -> int:
     except RuntimeError:  # no more threads to be had: make do with these, and do not ask again at every call
         pool.limit(running + 1)
     except KeyboardInterrupt:  # ctypes would swallow it here; raise it when the native call has returned
-        threading.Timer(_INTERRUPT_AGAIN_SECONDS, _thread.interrupt_main).start()
+        _thread.start_new_thread(_interrupt_again, ())  # a Timer would be waited for, in here
     return running
 
 
