@@ -12,10 +12,10 @@ np.float64(0.0)
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from gradxform.collection import paused_collection
+from gradxform.collection import collected_once
 
 # Thousands of functions and classes are made, and all stay.
-with paused_collection():
+with collected_once():
     from gradxform import cache, debug, errors, lax, numpy, tree
     from gradxform.api import (
         ShapeDType,

@@ -20,3 +20,11 @@ def paused_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def collected_once() -> Iterator[None]:
+    """As `paused_collection`; at its end what was made counts as old: else the next collection would walk all of it."""
+    with paused_collection():
+        yield
+        gc.collect(1)
