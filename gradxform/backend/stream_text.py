@@ -10,14 +10,13 @@ stores into a block on the stack, and the block is copied with non-temporal stor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradxform.backend.block_text import in_blocks
 from gradxform.backend.fission import instructions_of
 from gradxform.backend.instructions import memory_type
-from gradxform.dtypes import int64
 from gradxform.loopir.expression import Constant, Symbol, loads
 from gradxform.loopir.loops import Accumulate, Buffer, For, Let, Statement, Store, bodies, operands, written
 
@@ -137,31 +136,16 @@ def write_streamed(writer: NestWriter, loop: For, found: dict[Buffer, Store]) ->
     """The loop in blocks, each followed by copies of what it has stored."""
     writer.stream_past()
     lanes = BLOCK_BYTES // max(buffer.dtype.itemsize for buffer in found)
-    begin, end = writer.value(loop.begin, {}), writer.value(loop.end, {})
-    body, done = writer.block("stream"), writer.block("done")
-    before = writer.label
-    writer.append(f"br i1 {writer.temporary(f'icmp slt i64 {begin}, {end}')}, label %{body}, label %{done}")
-    writer.start_block(body)
-    start, following = writer.fresh(), writer.fresh()
-    phi = len(writer.lines)
-    writer.append("")
-    writer.append(f"{following} = add nsw i64 {start}, {lanes}")
-    more = writer.temporary(f"icmp slt i64 {following}, {end}")
-    stop = writer.temporary(f"select i1 {more}, i64 {following}, i64 {end}")
-    first, last = Symbol("start", int64), Symbol("stop", int64)
-    writer.symbols[first], writer.symbols[last] = start, stop
-    for buffer in found:
-        block = f"%{writer.block('block')}"
-        writer.entry_lines.append(f"{block} = alloca [{lanes} x {memory_type(buffer.dtype)}], align 64")
-        writer.diverted[buffer] = (block, loop.symbol, start, 0, 0)
-    writer.loop(replace(loop, begin=first, end=last))
-    count = writer.temporary(f"sub nsw i64 {stop}, {start}")
-    writer.symbols[loop.symbol] = start
-    for buffer, store in found.items():
-        block = writer.diverted.pop(buffer)[0]
-        words = writer.temporary(f"mul nsw i64 {count}, {buffer.dtype.itemsize // 4}")
-        address = writer.address(buffer, store.index, {})
-        writer.append(f"call void @gx.memory.stream(ptr {address}, ptr {block}, i64 {words})")
-    writer.lines[phi] = f"{start} = phi i64 [{begin}, %{before}], [{following}, %{writer.label}]"
-    writer.append(f"br i1 {more}, label %{body}, label %{done}")
-    writer.start_block(done)
+    with in_blocks(writer, loop, lanes, "stream") as part:
+        for buffer in found:
+            block = f"%{writer.block('block')}"
+            writer.entry_lines.append(f"{block} = alloca [{lanes} x {memory_type(buffer.dtype)}], align 64")
+            writer.diverted[buffer] = (block, loop.symbol, part.start, 0, 0)
+        writer.loop(part.inner)
+        count = writer.temporary(f"sub nsw i64 {part.stop}, {part.start}")
+        writer.symbols[loop.symbol] = part.start
+        for buffer, store in found.items():
+            block = writer.diverted.pop(buffer)[0]
+            words = writer.temporary(f"mul nsw i64 {count}, {buffer.dtype.itemsize // 4}")
+            address = writer.address(buffer, store.index, {})
+            writer.append(f"call void @gx.memory.stream(ptr {address}, ptr {block}, i64 {words})")

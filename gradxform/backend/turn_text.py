@@ -12,9 +12,10 @@ by column, and squares of the block are turned in registers into rows:
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradxform.backend.block_text import in_blocks
 from gradxform.backend.instructions import memory_type
 from gradxform.backend.stream_text import streamable
 from gradxform.dtypes import int64
@@ -187,45 +188,31 @@ def write_turned(writer: NestWriter, loop: For, found: dict[Buffer, Rows]) -> No
         lanes //= 2
     for bits in {8 * buffer.dtype.itemsize: None for buffer in found}:
         writer.take(f"declare void @gx.memory.turn{bits}(ptr, ptr, i64, i64, i64, i64)")
-    begin, end = writer.value(loop.begin, {}), writer.value(loop.end, {})
-    body, done = writer.block("turn"), writer.block("done")
-    before = writer.label
-    writer.append(f"br i1 {writer.temporary(f'icmp slt i64 {begin}, {end}')}, label %{body}, label %{done}")
-    writer.start_block(body)
-    start, following = writer.fresh(), writer.fresh()
-    phi = len(writer.lines)
-    writer.append("")
-    writer.append(f"{following} = add nsw i64 {start}, {lanes}")
-    more = writer.temporary(f"icmp slt i64 {following}, {end}")
-    stop = writer.temporary(f"select i1 {more}, i64 {following}, i64 {end}")
-    first, last = Symbol("start", int64), Symbol("stop", int64)
-    writer.symbols[first], writer.symbols[last] = start, stop
     past: dict[Buffer, str] = {}
-    for buffer, rows in found.items():
-        block, room = f"%{writer.block('block')}", f"alloca [{lanes * rows.columns} x {memory_type(buffer.dtype)}], align 64"
-        writer.entry_lines.append(f"{block} = {room}")
-        writer.diverted[buffer] = (block, loop.symbol, start, lanes, rows.first)
-        # Whole rows that are too many for the caches go past them, from a block of rows. They come in bursts, and nothing else
-        # is done meanwhile: so they go past also if it is only together with what is read that they are too many.
-        if buffer in streamable(writer.nest.body, beside=True) and rows.columns == rows.row:
-            writer.stream_past()
-            past[buffer] = f"%{writer.block('rows')}"
-            writer.entry_lines.append(f"{past[buffer]} = {room}")
-    writer.loop(replace(loop, begin=first, end=last))
-    count = writer.temporary(f"sub nsw i64 {stop}, {start}")
-    writer.symbols[loop.symbol] = start
-    for buffer, rows in found.items():
-        block = writer.diverted.pop(buffer)[0]
-        address = writer.address(buffer, rows.start, {})
-        target = past.get(buffer, address)
-        writer.append(f"call void @gx.memory.turn{8 * buffer.dtype.itemsize}(ptr {target}, ptr {block}, i64 {count}, "
-                      f"i64 {rows.columns}, i64 {lanes}, i64 {rows.row})")
-        if buffer in past:
-            words = writer.temporary(f"mul nsw i64 {count}, {rows.columns * buffer.dtype.itemsize // 4}")
-            writer.append(f"call void @gx.memory.stream(ptr {address}, ptr {target}, i64 {words})")
-    writer.lines[phi] = f"{start} = phi i64 [{begin}, %{before}], [{following}, %{writer.label}]"
-    writer.append(f"br i1 {more}, label %{body}, label %{done}")
-    writer.start_block(done)
+    with in_blocks(writer, loop, lanes, "turn") as part:
+        for buffer, rows in found.items():
+            block = f"%{writer.block('block')}"
+            room = f"alloca [{lanes * rows.columns} x {memory_type(buffer.dtype)}], align 64"
+            writer.entry_lines.append(f"{block} = {room}")
+            writer.diverted[buffer] = (block, loop.symbol, part.start, lanes, rows.first)
+            # Whole rows that are too many for the caches go past them, from a block of rows. They come in bursts, and nothing
+            # else is done meanwhile: so they go past also if it is only together with what is read that they are too many.
+            if buffer in streamable(writer.nest.body, beside=True) and rows.columns == rows.row:
+                writer.stream_past()
+                past[buffer] = f"%{writer.block('rows')}"
+                writer.entry_lines.append(f"{past[buffer]} = {room}")
+        writer.loop(part.inner)
+        count = writer.temporary(f"sub nsw i64 {part.stop}, {part.start}")
+        writer.symbols[loop.symbol] = part.start
+        for buffer, rows in found.items():
+            block = writer.diverted.pop(buffer)[0]
+            address = writer.address(buffer, rows.start, {})
+            target = past.get(buffer, address)
+            writer.append(f"call void @gx.memory.turn{8 * buffer.dtype.itemsize}(ptr {target}, ptr {block}, i64 {count}, "
+                          f"i64 {rows.columns}, i64 {lanes}, i64 {rows.row})")
+            if buffer in past:
+                words = writer.temporary(f"mul nsw i64 {count}, {rows.columns * buffer.dtype.itemsize // 4}")
+                writer.append(f"call void @gx.memory.stream(ptr {address}, ptr {target}, i64 {words})")
 
 
 def columns_place(store: Store, lanes: int, first: int) -> int:
