@@ -13,11 +13,12 @@ import gradxform as gx
 from gradxform import lax
 from gradxform.api.lowered import Lowered
 from gradxform.backend.generation import kernel_of
-from gradxform.backend.journal import How, Journal, Note, Where, size_text, time_text
+from gradxform.backend.journal import How, Journal, Note, Where
 from gradxform.ir import Equation, Program, Var, check, programs_in
 from gradxform.loopir.loops import Call, Contract, Kernel, Multiply, Native, Statement, bodies
 from gradxform.passes import PASSES, PassRecord, optimise
 from gradxform.primitives import ROSTER
+from gradxform.quantities import duration, scaled
 
 RANDOM = np.random.default_rng(3)
 HOW, WHERE = get_args(How), get_args(Where)
@@ -324,7 +325,7 @@ def test_notes_read_as_one_line() -> None:
     assert str(Note(var, "stored", "t1", "a reason")) == "stored t1: a reason"
     assert str(Note(var, "register", "", "a reason")) == "register: a reason"
     assert str(Note(var, "input", "in0", "")) == "input in0"
-    assert [size_text(n) for n in (24, 32_768, 1_500_000)] == ["24 B", "32.8 kB", "1.5 MB"]
+    assert [scaled(n, "B") for n in (24, 32_768, 1_500_000)] == ["24 B", "32.8 kB", "1.5 MB"]
 
 
 # ----------------------------------------------------------------------------------------------------------- all programs
@@ -450,5 +451,5 @@ def test_stages_are_those_of_one_kernel() -> None:
 
 
 def test_times_have_the_unit_that_fits() -> None:
-    shown = [time_text(nanoseconds) for nanoseconds in (0.5, 189.4, 999.6, 7_200.0, 2.5e6, 3.0e9, 4.2e12)]
+    shown = [duration(1e-9 * nanoseconds) for nanoseconds in (0.5, 189.4, 999.6, 7_200.0, 2.5e6, 3.0e9, 4.2e12)]
     assert shown == ["0.5 ns", "189 ns", "1 us", "7.2 us", "2.5 ms", "3 s", "4,200 s"]

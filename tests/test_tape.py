@@ -6,6 +6,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from support.tapes import gradient
 
 import gradxform as gx
 import gradxform.tape as tf
@@ -23,15 +24,6 @@ from gradxform.tape.derivatives import pullback, rows_program
 ZERO = tf.UnconnectedGradients.ZERO
 RNG = np.random.default_rng(6)
 MATRIX = RNG.normal(size=(3, 4))
-
-
-def gradient(function, *values, **options):
-    sources = [tf.constant(value) for value in values]
-    with tf.GradientTape() as tape:
-        tape.watch(sources)
-        result = function(*sources)
-    found = tape.gradient(result, sources, **options)
-    return [None if part is None else part.numpy() for part in found]
 
 
 # ------------------------------------------------------------------------------------------------------------ the page

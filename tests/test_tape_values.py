@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from support.tapes import gradient
 
 import gradxform as gx
 import gradxform.tape as tf
@@ -21,15 +22,6 @@ from gradxform.errors import (
 )
 
 RNG = np.random.default_rng(7)
-
-
-def gradient(function, *values, **options):
-    sources = [tf.constant(value) for value in values]
-    with tf.GradientTape() as tape:
-        tape.watch(sources)
-        result = function(*sources)
-    found = tape.gradient(result, sources, **options)
-    return [None if part is None else part.numpy() for part in found]
 
 
 # ------------------------------------------------------------------------------------------------------------ variables

@@ -270,6 +270,15 @@ class Jitted(NativeCallable):
                 found = self._specialisations.get(request.key) or self._specialise(request, args, kwargs)
         return found
 
+    def _prepared(
+        self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Traced, EntrySpec, bool, list[np.ndarray[Any, Any]]]:
+        """The function traced, what `_spec` says of it, and what it captures."""
+        traced = self._trace(args, kwargs)
+        spec, structured = self._spec(request, traced)
+        # A captured array may change later: the program keeps the values of the time of tracing.
+        return traced, spec, structured, [np.array(value, order="C") for value in traced.captures]
+
     def _metered_code(self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> MeteredCode:
         """The same with clocks and counters."""
         from gradxform.api.metering import MeteredCode
@@ -277,9 +286,7 @@ class Jitted(NativeCallable):
         with self._lock, paused_collection():
             found = self._metered.get(request.key)
             if found is None:
-                traced = self._trace(args, kwargs)
-                spec, structured = self._spec(request, traced)
-                captures = [np.array(value, order="C") for value in traced.captures]
+                traced, spec, structured, captures = self._prepared(request, args, kwargs)
                 found = self._metered[request.key] = MeteredCode(
                     name_of(self._fun), Lowered(traced.program, spec), spec, request.statics, captures,
                     None if structured else traced.treedef)
@@ -287,11 +294,8 @@ class Jitted(NativeCallable):
 
     def _specialise(self, request: _Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Specialisation:
         started = perf_counter()
-        traced = self._trace(args, kwargs)
+        traced, spec, structured, captures = self._prepared(request, args, kwargs)
         tracing = perf_counter() - started
-        spec, structured = self._spec(request, traced)
-        # A captured array may change later: the program keeps the values of the time of tracing.
-        captures = [np.array(value, order="C") for value in traced.captures]
         made = compile_program(traced.program, optimised, spec, request.statics, captures)
         entry = NativeEntry(made.address, made.cell_address, made.alive)
         found = _Specialisation(wrapped(entry, made.callbacks), None if structured else traced.treedef)

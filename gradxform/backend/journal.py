@@ -17,6 +17,7 @@ from gradxform.data_class import data_class
 from gradxform.ir import Atom, Var
 from gradxform.loopir.expression import Expression, Symbol, known
 from gradxform.loopir.loops import Buffer, Contract, Kernel, Statement, bodies
+from gradxform.quantities import scaled
 
 if TYPE_CHECKING:
     from gradxform.backend.nodes import Node
@@ -152,7 +153,7 @@ class Journal:
             self.where(var, "computed anew", None, "nothing reads it")
         elif copies + within > 1:
             self.where(var, "computed anew", None, "in {} loops that read it; {}; {:.2g} ns an element, at most {:.2g} allowed",
-                       copies + within, size_text(price.nbytes), price.arithmetic, price.budget)
+                       copies + within, scaled(price.nbytes, "B"), price.arithmetic, price.budget)
         elif within:
             self.where(var, "register", None, "computed within what reads it")
         # A single copy is noted where it is computed.
@@ -181,7 +182,7 @@ class Journal:
                 "read by the loop that computes it" if total is None else "a total, read after its loop"))
         else:
             own = f"{_ONCE[node.kind]} is computed once" if node.kind in _ONCE else ""
-            size = "" if stored.space == "tape" else size_text(stored.nbytes)
+            size = "" if stored.space == "tape" else scaled(stored.nbytes, "B")
             reasons = [memory or fixed or own, remarks.get("readers"), size, remarks.get("price")]
             self.where(var, "stored", stored, "{}", "; ".join([part for part in reasons if part]))
 
@@ -217,7 +218,7 @@ class Journal:
             decision, reason = entry.decision, entry.reason
             if decision == "register" and buffer is not None and buffer.shape:
                 decision = "stored"
-                reason = f"crosses from one loop over a block of iterations to another; {size_text(buffer.nbytes)}"
+                reason = f"crosses from one loop over a block of iterations to another; {scaled(buffer.nbytes, 'B')}"
             var = entry.var
             if var in self._owners and (decision == "stored" or decision in SPECIAL):
                 var, reason = self.owner(var), reason if decision in SPECIAL else f"on the way to it: {reason}"
@@ -263,22 +264,6 @@ class _Silent(Journal):
 
 
 SILENT: Journal = _Silent()
-
-
-def time_text(nanoseconds: float) -> str:
-    """A time as 24 ns, 32.8 us or 1.5 ms."""
-    for unit in ("ns", "us", "ms"):
-        if nanoseconds < 999.5:
-            return f"{nanoseconds:.3g} {unit}"
-        nanoseconds /= 1000
-    return f"{nanoseconds:,.3g} s" if nanoseconds < 999.5 else f"{nanoseconds:,.0f} s"
-
-
-def size_text(nbytes: int) -> str:
-    """A number of bytes as 24 B, 32.8 kB or 1.5 MB."""
-    if nbytes < 1000:
-        return f"{nbytes} B"
-    return f"{nbytes / 1e3:.3g} kB" if nbytes < 1_000_000 else f"{nbytes / 1e6:.3g} MB"
 
 
 def _tiles(statements: Sequence[Statement]) -> Iterator[Contract]:

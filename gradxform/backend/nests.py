@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend.gemm import workspace_bytes
-from gradxform.backend.journal import SILENT, Journal, time_text
+from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.liveness import lay_out, touched
 from gradxform.backend.nodes import Choice, Loop, NativeCall, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.recompute import fixed_memory, prices
@@ -58,6 +58,7 @@ from gradxform.loopir.loops import (
     Store,
     While,
 )
+from gradxform.quantities import duration
 
 #: Estimated nanoseconds of work that one chunk should hold; see also config.parallel_threshold.
 CHUNK_WORK = 20_000.0
@@ -490,7 +491,7 @@ class Nests:
         times = prod(call.batch)
         often = f"{times:,} times{f' in {chunks} chunks' if chunks > 1 else ''}, " if times != 1 else ""
         self.journal.how(call.results, "routine", "{}, {}about {}{}", call.routine.name, often,
-                         time_text(call.routine.work), " each" if often else "")
+                         duration(1e-9 * call.routine.work), " each" if often else "")
         return [*statements, Native(call.routine, call.batch, chunks, tuple(arguments), results)]
 
     def region(self, var: Var) -> Region:
@@ -561,7 +562,7 @@ class Nests:
         work = sum(inner.work for inner in (*loop.head, *loop.body)) + 1.0
         known_before = loop.symbol is not None and isinstance(loop.end, Constant)
         self.journal.how(node.results, "loop", "{:,} iterations{}, about {} each", loop.iterations,
-                         "" if known_before else " assumed", time_text(work))
+                         "" if known_before else " assumed", duration(1e-9 * work))
         if loop.symbol is not None:
             end = self.place(loop.end)
             long = not isinstance(end, Constant) or work * loop.iterations > LONG_WORK

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradxform.core.source import user_line
 from gradxform.errors import ArgumentTypeError
+from gradxform.ir.printer import variable_name
 from gradxform.symbolic.calls import Call, Slot
 from gradxform.symbolic.functions import Function
 from gradxform.symbolic.graph import Apply, Node
@@ -145,7 +146,7 @@ def debugprint(expression: Any, file: Any = None) -> str | None:
         if node in letters:
             lines.append(f"{margin}{label} [id {letters[node]}]")
             continue
-        letters[node] = _letter(len(letters))
+        letters[node] = variable_name(len(letters)).upper()
         lines.append(f"{margin}{label} [id {letters[node]}] '{node.type}'")
         deeper = f"{margin[:-1]}| |" if margin else " |"
         stack.extend([(parent, deeper) for parent in reversed(_shown(node))])
@@ -163,12 +164,3 @@ def _label(node: Node) -> str:
     if isinstance(node.owner.op, ProgramOperation) and node.owner.op.params:
         name = f"{name}{{{node.owner.op.params}}}"
     return name if len(node.owner.outputs) == 1 else f"{name}.{node.index}"
-
-
-def _letter(number: int) -> str:
-    text = ""
-    number += 1
-    while number:
-        number, digit = divmod(number - 1, 26)
-        text = chr(ord("A") + digit) + text
-    return text

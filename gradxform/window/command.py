@@ -20,8 +20,8 @@ import numpy as np
 
 from gradxform.api import grad, hessian, jacfwd, jacrev, jit, value_and_grad, vmap
 from gradxform.dtypes import SHORT_NAMES
+from gradxform.quantities import plural
 from gradxform.window.explanation import explain
-from gradxform.window.quantities import plural
 
 _DTYPES = {name: dtype for dtype, name in SHORT_NAMES.items()}
 _TRANSFORMS: dict[str, Callable[..., Any]] = {

@@ -21,8 +21,8 @@ from gradxform.ir.printer import Names, print_program, type_text
 from gradxform.loopir.counting import Estimate, Span, estimates, spans, total
 from gradxform.loopir.loops import Call, Contract, Kernel, Multiply, Native, Statement, bodies, written
 from gradxform.passes import PassRecord
+from gradxform.quantities import plural
 from gradxform.window.page import explanation_page, notebook_frame
-from gradxform.window.quantities import plural
 from gradxform.window.subject import subject_of
 from gradxform.window.text import explanation_text, variables_of
 

@@ -12,7 +12,7 @@ from math import ceil, sqrt
 from gradxform.data_class import data_class
 from gradxform.ir import ArrayType, Equation, Program, Var
 from gradxform.ir.printer import Names, type_text
-from gradxform.window.quantities import plural
+from gradxform.quantities import plural
 
 #: Programs of more equations are shown nest by nest first; the whole may take the browser seconds to lay out.
 LARGE = 200

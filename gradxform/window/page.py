@@ -21,9 +21,9 @@ from gradxform.data_class import data_class
 from gradxform.ir import Equation, Program, Var, programs_in
 from gradxform.ir.highlighting import highlighted
 from gradxform.ir.printer import equation_text, type_text
+from gradxform.quantities import count, duration, percentage, plural, scaled
 from gradxform.window import text
 from gradxform.window.graph import LARGE, Graph, Places, heat_level, nest_graphs, overview_graph, program_graph
-from gradxform.window.quantities import count, duration, percentage, plural, scaled
 
 if TYPE_CHECKING:
     from gradxform.window.explanation import Explanation

@@ -15,8 +15,9 @@ from gradxform.core.source import user_line
 from gradxform.data_class import data_class
 from gradxform.errors import ArgumentError
 from gradxform.ir import ArrayType
-from gradxform.window.quantities import duration, percentage, plural, three_figures
+from gradxform.quantities import duration, percentage, plural, three_figures
 from gradxform.window.subject import subject_of
+from gradxform.window.text import table
 
 #: Parts of a function with a smaller share of its time are summed up in one line.
 LEAST_SHARE = 0.005
@@ -139,12 +140,8 @@ class Profile:
         for row in [row for function in functions for row in _rows(function)]:
             name = "  " * row.depth + row.name
             lines.append((name if len(name) <= WIDEST_NAME else name[:WIDEST_NAME - 3] + "...", *row.cells(whole)))
-        widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
-        text = [f"profile: {self._title(functions)}"]
-        for name, *cells in lines if functions else []:
-            padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-            text.append("  ".join([name.ljust(widths[0]), *padded]).rstrip())
-        return "\n".join(text)
+        shown = table(lines, right=range(1, len(_HEADS))) if functions else []
+        return "\n".join([f"profile: {self._title(functions)}", *shown])
 
     def __repr__(self) -> str:
         return f"<Profile: {self._title(self.functions)}>"

@@ -12,7 +12,7 @@ from gradxform.loopir.counting import Estimate, Span
 from gradxform.loopir.loops import Buffer, Statement
 from gradxform.loopir.printer import buffer_text, nest_head, nest_lines
 from gradxform.passes import PassRecord
-from gradxform.window.quantities import count, duration, percentage, plural, scaled
+from gradxform.quantities import count, duration, percentage, plural, scaled
 
 if TYPE_CHECKING:
     from gradxform.window.explanation import Explanation, Passes

@@ -9,13 +9,13 @@ _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
 def three_figures(value: float) -> str:
-    """A number below 1000 with three figures at most.
+    """A number with three figures, and all those before the point.
 
-    >>> three_figures(2.0), three_figures(0.1234), three_figures(99.96)
-    ('2', '0.123', '100')
+    >>> three_figures(2.0), three_figures(0.1234), three_figures(99.96), three_figures(4200.0)
+    ('2', '0.123', '100', '4,200')
     """
     decimals = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2 if abs(value) >= 0.9995 else 3
-    text = f"{value:.{decimals}f}"
+    text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
