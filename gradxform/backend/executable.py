@@ -27,7 +27,7 @@ from gradxform.backend.generation import kernel_of, module_text, tier_of
 from gradxform.backend.host_call import HostCall
 from gradxform.backend.partition import partition
 from gradxform.backend.signature import EntrySpec
-from gradxform.backend.symbols import symbol_address
+from gradxform.backend.symbols import SHARED, symbol_address
 from gradxform.config import config
 from gradxform.data_class import data_class
 from gradxform.errors import IndexRangeError, LinAlgError
@@ -129,7 +129,7 @@ def linked(
 @contextmanager
 def preparing(symbols: Sequence[str]) -> Iterator[None]:
     """Meanwhile another thread has those of the symbols compiled, or SciPy imported, that kernels share."""
-    shared = [name for name in symbols if name.startswith(("gx.parallel", "gx.gemm.", "gx.lapack.", "gx.blas."))]
+    shared = [name for name in symbols if name.startswith(SHARED)]
 
     def look_up() -> None:
         with suppress(Exception):  # who needs the address looks it up again, and meets the error

@@ -15,6 +15,9 @@ from gradxform.backend import gemm, special_calls
 from gradxform.backend.careful import cell_address
 from gradxform.errors import CompileError
 
+#: What begins so is compiled, or imported, once for all kernels: it takes a while.
+SHARED = ("gx.parallel", "gx.gemm.", "gx.memory.", "gx.sort.", "gx.lapack.", "gx.blas.")
+
 
 @cache
 def _extension(name: str) -> ModuleType:
