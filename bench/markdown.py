@@ -43,10 +43,9 @@ def promised(record: Record) -> str:
     """Write the table of promises."""
     rows = ["| promise | bound | measured | |", "|---|---:|---:|---|"]
     for line in summary_lines(record):
-        bound = f"≥ {line.at_least:g}" if line.at_least is not None else f"≤ {line.at_most:g}"
         value = "" if line.value is None else f"{line.value:.3g}"
-        verdict = "not measured" if line.kept is None else "kept" if line.kept else f"**missed** {line.note}".strip()
-        rows.append(f"| {line.text} | {bound} | {value} | {verdict} |")
+        verdict = f"**missed** {line.note}".strip() if line.kept is False else line.verdict
+        rows.append(f"| {line.text} | {line.bound} | {value} | {verdict} |")
     return "\n".join(rows)
 
 

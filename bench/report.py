@@ -73,7 +73,8 @@ def told(probe: Probe) -> str:
 def summary_lines(record: Record) -> list[summary.Line]:
     """Hold a record against all that the project promises over the whole; threads alone if nothing else was measured."""
     alone = bool(record.scaled) and not record.outcomes
-    return ([] if alone else summary.promised(record.outcomes)) + scaling.promised(record.scaled, record.limits)
+    over_all = [] if alone else summary.promised(record.outcomes)
+    return over_all + scaling.promised(record.scaled, record.limits) + ([] if alone else summary.compared(record.outcomes))
 
 
 def summary_text(record: Record) -> str:

@@ -18,6 +18,8 @@ from bench.runner import Measurement, medians
 from bench.workload import Medians, Workload
 
 VALUE = "gradxform, value"
+# Libraries that make derivatives by themselves; what Numba, NumPy and SciPy are given was derived on paper.
+DIFFERENTIATING = ("JAX", "torch", "PyTensor", "CasADi")
 # Memory comes in huge pages, some for each thread, whatever the size.
 SLACK = 8 * 2**20
 
@@ -40,7 +42,8 @@ class Outcome:
 class Standing:
     """How gradxform stands at one size of a workload: its seconds, and each library's fastest time over that.
 
-    `native` is the other way round: ours over the C++ that makes new results, as gradxform does.
+    `library` is that of the fastest library that makes derivatives by itself. `native` is the other way round: ours over the
+    C++ that makes new results, as gradxform does.
     """
 
     workload: str
@@ -48,6 +51,7 @@ class Standing:
     seconds: float
     peer: str | None
     ratio: float | None
+    library: float | None
     jax: float | None
     torch: float | None
     torch_compiled: float | None
@@ -56,7 +60,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A promise over the whole run: the value, None where it was not measured, its bound, and what there is to say."""
+    """A promise over the whole run: the value, None where it was not measured, its bound, and what there is to say.
+
+    A line without a bound promises nothing; it is shown so that the others can be judged.
+    """
 
     text: str
     value: float | None
@@ -66,17 +73,30 @@ class Line:
 
     @property
     def kept(self) -> bool | None:
-        """Say whether the bound is kept; None if nothing was measured."""
-        if self.value is None:
+        """Say whether the bound is kept; None if nothing was measured or promised."""
+        if self.value is None or not self.bound:
             return None
         return (self.at_least is None or self.value >= self.at_least) and (
             self.at_most is None or self.value <= self.at_most
         )
 
+    @property
+    def bound(self) -> str:
+        """Write the bound; nothing if there is none."""
+        if self.at_least is not None:
+            return f"≥ {self.at_least:g}"
+        return "" if self.at_most is None else f"≤ {self.at_most:g}"
+
+    @property
+    def verdict(self) -> str:
+        """Say in words what came out."""
+        if self.value is None:
+            return "not measured"
+        return "for comparison" if self.kept is None else "kept" if self.kept else "MISSED"
+
     def __str__(self) -> str:
-        bound = f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
-        verdict = "not measured" if self.value is None else f"{self.value:.3g}, {'kept' if self.kept else 'MISSED'}"
-        return f"{self.text} {bound}: {verdict}" + (f" ({self.note})" if self.note else "")
+        value = "" if self.value is None else f"{self.value:.3g}, "
+        return f"{self.text} {self.bound}".strip() + f": {value}{self.verdict}" + (f" ({self.note})" if self.note else "")
 
 
 def standings(outcome: Outcome) -> list[Standing]:
@@ -98,6 +118,7 @@ def standings(outcome: Outcome) -> list[Standing]:
                 seconds,
                 peer,
                 None if peer is None else peers[peer] / seconds,
+                ratio_of(DIFFERENTIATING, peers, seconds),
                 ratio_of("JAX", peers, seconds),
                 ratio_of("torch", peers, seconds),
                 ratio_of("torch compiled", peers, seconds),
@@ -107,8 +128,8 @@ def standings(outcome: Outcome) -> list[Standing]:
     return found
 
 
-def ratio_of(library: str, peers: Mapping[str, float], seconds: float) -> float | None:
-    """Give the shortest time of a library's rows in terms of ours."""
+def ratio_of(library: str | tuple[str, ...], peers: Mapping[str, float], seconds: float) -> float | None:
+    """Give the shortest time of a library's rows, or of several libraries', in terms of ours."""
     shortest = min((time for name, time in peers.items() if name.startswith(library)), default=None)
     return None if shortest is None else shortest / seconds
 
@@ -175,6 +196,18 @@ def compile_growth(outcomes: Sequence[Outcome]) -> float | None:
                 if all((name, size) in known.seconds for size in sizes):
                     exponents.append(known.growth(name, sizes))
     return max(exponents, default=None)
+
+
+def compared(outcomes: Sequence[Outcome]) -> list[Line]:
+    """Say what the means over all workloads are to be judged by: how far C++ gets, and what derivatives by hand amount to."""
+    found = [standing for outcome in outcomes for standing in standings(outcome)]
+    natives = [standing for standing in found if standing.native is not None and standing.ratio is not None]
+    libraries = ", ".join(DIFFERENTIATING)
+    return [
+        Line(f"geometric mean against the fastest of {libraries}", by_workload(found, lambda s: s.library)),
+        Line("geometric mean against the best peer, where there is C++", by_workload(natives, lambda s: s.ratio)),
+        Line("the same of that C++", by_workload(natives, lambda s: (s.ratio or 0.0) * (s.native or 0.0))),
+    ]
 
 
 def promised(outcomes: Sequence[Outcome]) -> list[Line]:

@@ -80,6 +80,16 @@ def test_each_workload_counts_once() -> None:
     assert found.kept is True
 
 
+def test_means_without_a_bound_are_for_comparison() -> None:
+    times = {"gradxform": {1: 2.0}, "C++": {1: 4.0}, "Numba": {1: 1.0}, "torch eager": {1: 10.0}, "JAX": {1: 6.0}}
+    plain = outcome("plain", {"gradxform": {1: 1.0}, "JAX": {1: 27.0}})
+    library, ours, native = summary.compared([outcome("w", times), plain])
+    assert library.value == pytest.approx(9.0)  # 3 and 27
+    assert (ours.value, native.value) == (0.5, pytest.approx(0.25))
+    assert str(native).endswith(": 0.25, for comparison")
+    assert native.kept is None
+
+
 def test_what_is_behind_is_named() -> None:
     ahead = outcome("ahead", {"gradxform": {1: 1.0}, "JAX": {1: 2.0}})
     behind = outcome("behind", {"gradxform": {1: 1.0}, "Numba": {1: 0.5}})
