@@ -104,6 +104,8 @@ GROUPS = {
     "compiling": (
         "chained_sin",
         "unrolled_compile",
+        "model_compile.mlp",
+        "model_compile.hessian",
     ),
 }
 NAMES = tuple(name for names in GROUPS.values() for name in names)

@@ -46,6 +46,7 @@ WORKLOAD = Workload(
     name="brusselator_hessian",
     title="Brusselator on a line of n cells, squared residuals, dense Hessian of 2n x 2n",
     sizes=SIZES,
+    growth=(1_024,),
     contenders=LISTED,
     expected=by_columns,
     promises=promises(LISTED, SIZES),

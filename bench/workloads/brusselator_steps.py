@@ -115,6 +115,7 @@ WORKLOAD = Workload(
     name="brusselator_steps",
     title="Brusselator on n x n cells, 50 explicit steps, value and gradient",
     sizes=SIZES,
+    growth=(8, 512),
     flops=lambda size: STEPS * 60 * size**2,
     contenders=LISTED,
     expected=expected,

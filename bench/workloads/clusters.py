@@ -152,7 +152,7 @@ def workload(
         name=f"clusters.{kind}",
         title=f"{title}, {FEATURES} features, {CLUSTERS} clusters",
         sizes=SIZES,
-        growth=(100, 10_000),
+        growth=(100, 10_000, 1_000_000),
         flops=lambda count: (4 if kind == "k_means" else 8) * FEATURES * CLUSTERS * count,
         contenders=listed,
         expected=lambda count: numpy(*given(count)),

@@ -171,7 +171,7 @@ def workload(name: str, dtype: type, relative_tolerance: float, absolute_toleran
         name=name,
         title=f"two 3x3 convolutions (8, 16 channels) on 28x28, training step, batches of n, {dtype.__name__}",
         sizes=SIZES,
-        growth=(8, 128),
+        growth=(8, 128, 512),
         contenders=listed,
         expected=lambda size: expected(size, dtype),
         promises=promises(listed, SIZES),

@@ -99,6 +99,7 @@ def workload(kind: str) -> Workload:
         name=f"fourier.{kind}",
         title=f"{TITLES[kind]} of n numbers, value and gradient",
         sizes=SIZES,
+        growth=(100,),
         flops=lambda size: TRANSFORMS[kind] * 2.5 * size * np.log2(size),
         contenders=listed,
         expected=lambda size: by_hand(kind, *given(size)),

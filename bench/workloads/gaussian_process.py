@@ -114,7 +114,7 @@ WORKLOAD = Workload(
     name="gaussian_process",
     title="Gaussian process, log marginal likelihood and gradient in 4 parameters, n observations",
     sizes=SIZES,
-    growth=(50, 150, 1_000),
+    growth=(8, 50, 150, 1_000),
     # A decomposition takes n^3 / 3, its derivative twice that.
     flops=lambda size: float(size) ** 3 + (ELEMENTARY + 20) * size**2,
     contenders=LISTED,

@@ -68,6 +68,7 @@ WORKLOAD = Workload(
     name="glm_hessian",
     title=f"Poisson likelihood of n counts, whole Hessian in {PARAMETERS} parameters",
     sizes=SIZES,
+    growth=(100,),
     products=True,
     flops=lambda size: 2.0 * size * PARAMETERS * (PARAMETERS + 1) + (ELEMENTARY + 1) * size,
     contenders=LISTED,

@@ -1,6 +1,7 @@
-"""Lorenz's equations, 10,000 Runge-Kutta steps: value and gradient with respect to the three parameters.
+"""Lorenz's equations, n Runge-Kutta steps: value and gradient with respect to the three parameters.
 
-The state is small, so what counts is what an iteration costs beside its arithmetic.
+The state is small, so what counts is what an iteration costs beside its arithmetic. However many steps there are, they end at
+the latest at time 10: the equations are chaotic, and after long there is no digit left that could be checked.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from bench.peers import with_folding
 from bench.workload import Call, Contender, Promise, Workload
 
 STEPS = 10_000
-STEP = 0.001
 PARAMETERS = (10.0, 28.0, 8 / 3)
 
 
@@ -26,13 +26,18 @@ def operands(steps: int) -> tuple[np.ndarray]:
     return (np.array(PARAMETERS),)
 
 
-def runge_kutta(field: Callable[[Any], Any], state: Any) -> Any:
+def step_of(steps: int) -> float:
+    """Give the length of a step."""
+    return min(0.001, 10 / steps)
+
+
+def runge_kutta(field: Callable[[Any], Any], state: Any, step: float) -> Any:
     """Make one classical Runge-Kutta step of a state that can be added and scaled."""
     k1 = field(state)
-    k2 = field(state + STEP / 2 * k1)
-    k3 = field(state + STEP / 2 * k2)
-    k4 = field(state + STEP * k3)
-    return state + STEP / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    k2 = field(state + step / 2 * k1)
+    k3 = field(state + step / 2 * k2)
+    k4 = field(state + step * k3)
+    return state + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
 
 def with_vectors(scan: Callable[..., Any], numpy: Any, steps: int) -> Callable[[Any], Any]:
@@ -46,7 +51,10 @@ def with_vectors(scan: Callable[..., Any], numpy: Any, steps: int) -> Callable[[
             dz = x * y - parameters[2] * z
             return numpy.stack([dx, dy, dz])
 
-        state, _ = scan(lambda state, _: (runge_kutta(field, state), None), numpy.ones(3), None, length=steps)
+        def advance(state: Any, _: Any) -> Any:
+            return runge_kutta(field, state, step_of(steps)), None
+
+        state, _ = scan(advance, numpy.ones(3), None, length=steps)
         return numpy.sum(state * state)
 
     return loss
@@ -54,6 +62,7 @@ def with_vectors(scan: Callable[..., Any], numpy: Any, steps: int) -> Callable[[
 
 def with_numbers(scan: Callable[..., Any], steps: int) -> Callable[[Any], Any]:
     """Write the loss with three numbers for the state."""
+    length = step_of(steps)
 
     def loss(parameters: Any) -> Any:
         sigma, rho, beta = parameters[0], parameters[1], parameters[2]
@@ -66,11 +75,11 @@ def with_numbers(scan: Callable[..., Any], steps: int) -> Callable[[Any], Any]:
 
         def step(state: Any, _: Any) -> Any:
             k1 = field(*state)
-            k2 = field(*moved(state, k1, STEP / 2))
-            k3 = field(*moved(state, k2, STEP / 2))
-            k4 = field(*moved(state, k3, STEP))
+            k2 = field(*moved(state, k1, length / 2))
+            k3 = field(*moved(state, k2, length / 2))
+            k4 = field(*moved(state, k3, length))
             slope = tuple(a + 2 * b + 2 * c + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True))
-            return moved(state, slope, STEP / 6), None
+            return moved(state, slope, length / 6), None
 
         (x, y, z), _ = scan(step, (1.0, 1.0, 1.0), None, length=steps)
         return x * x + y * y + z * z
@@ -92,7 +101,7 @@ def expected(steps: int) -> tuple[np.float64, np.ndarray]:
 
     state = np.column_stack([np.ones(3), np.zeros((3, 3))])
     for _ in range(steps):
-        state = runge_kutta(field, state)
+        state = runge_kutta(field, state, step_of(steps))
     return np.float64(state[:, 0] @ state[:, 0]), 2 * state[:, 0] @ state[:, 1:]
 
 
@@ -135,7 +144,7 @@ def build_casadi(steps: int, casadi: Any) -> Callable[..., Any]:
                 constants[0] * (y - x), x * (constants[1] - z) - y, x * y - constants[2] * z
             )
 
-        step = casadi.Function("step", [state, constants], [runge_kutta(field, state)])
+        step = casadi.Function("step", [state, constants], [runge_kutta(field, state, step_of(steps))])
         states = step.mapaccum(steps)(casadi.DM.ones(3), casadi.repmat(parameters, 1, steps))
         value = casadi.sumsqr(states[:, -1])
         return value, casadi.gradient(value, parameters)
@@ -145,6 +154,7 @@ def build_casadi(steps: int, casadi: Any) -> Callable[..., Any]:
 
 def build_numba(steps: int, numba: Any, njit: Any) -> Callable[..., Any]:
     """Write loops for Numba: the states are kept on the way forward, and the way back is from paper."""
+    length = step_of(steps)
 
     @njit
     def slope(p: Any, s: Any) -> Any:
@@ -168,22 +178,22 @@ def build_numba(steps: int, numba: Any, njit: Any) -> Callable[..., Any]:
         for t in range(steps):
             kept[t, 0], kept[t, 1], kept[t, 2] = s
             k1 = slope(p, s)
-            k2 = slope(p, moved(s, k1, STEP / 2))
-            k3 = slope(p, moved(s, k2, STEP / 2))
-            k4 = slope(p, moved(s, k3, STEP))
-            s = moved(moved(moved(moved(s, k1, STEP / 6), k2, STEP / 3), k3, STEP / 3), k4, STEP / 6)
+            k2 = slope(p, moved(s, k1, length / 2))
+            k3 = slope(p, moved(s, k2, length / 2))
+            k4 = slope(p, moved(s, k3, length))
+            s = moved(moved(moved(moved(s, k1, length / 6), k2, length / 3), k3, length / 3), k4, length / 6)
         bar, gradient, zero = (2 * s[0], 2 * s[1], 2 * s[2]), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
         for t in range(steps - 1, -1, -1):
             s1 = (kept[t, 0], kept[t, 1], kept[t, 2])
             k1 = slope(p, s1)
-            s2 = moved(s1, k1, STEP / 2)
+            s2 = moved(s1, k1, length / 2)
             k2 = slope(p, s2)
-            s3 = moved(s1, k2, STEP / 2)
-            s4 = moved(s1, slope(p, s3), STEP)
-            bar4, part4 = back(p, s4, moved(zero, bar, STEP / 6))
-            bar3, part3 = back(p, s3, moved(moved(zero, bar, STEP / 3), bar4, STEP))
-            bar2, part2 = back(p, s2, moved(moved(zero, bar, STEP / 3), bar3, STEP / 2))
-            bar1, part1 = back(p, s1, moved(moved(zero, bar, STEP / 6), bar2, STEP / 2))
+            s3 = moved(s1, k2, length / 2)
+            s4 = moved(s1, slope(p, s3), length)
+            bar4, part4 = back(p, s4, moved(zero, bar, length / 6))
+            bar3, part3 = back(p, s3, moved(moved(zero, bar, length / 3), bar4, length))
+            bar2, part2 = back(p, s2, moved(moved(zero, bar, length / 3), bar3, length / 2))
+            bar1, part1 = back(p, s1, moved(moved(zero, bar, length / 6), bar2, length / 2))
             bar = moved(moved(moved(moved(bar, bar1, 1.0), bar2, 1.0), bar3, 1.0), bar4, 1.0)
             gradient = moved(moved(moved(moved(gradient, part1, 1.0), part2, 1.0), part3, 1.0), part4, 1.0)
         return s[0] * s[0] + s[1] * s[1] + s[2] * s[2], np.array(gradient)
@@ -196,11 +206,11 @@ def native(size: int) -> Call:
     from bench.native import load
 
     function = load("lorenz", elementary=False).lorenz
-    function.argtypes, function.restype = (ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p), ctypes.c_double
+    function.argtypes, function.restype = (ctypes.c_long, ctypes.c_double, ctypes.c_void_p, ctypes.c_void_p), ctypes.c_double
 
     def call(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(3)
-        return function(size, parameters.ctypes.data, gradient.ctypes.data), gradient
+        return function(size, step_of(size), parameters.ctypes.data, gradient.ctypes.data), gradient
 
     return applied(call, operands(size))
 
@@ -217,7 +227,8 @@ def listed() -> tuple[Contender, ...]:
         ]
     found += [
         Contender("Numba", sized(with_numba, build_numba, operands), ("numba",)),
-        Contender("PyTensor", sized(with_pytensor, build_pytensor, operands), ("pytensor", "numba")),
+        # It compiles for several seconds, at every size.
+        Contender("PyTensor", sized(with_pytensor, build_pytensor, operands), ("pytensor", "numba"), sizes=(STEPS,)),
         Contender("CasADi", sized(functools.partial(with_casadi, whole=True), build_casadi, operands), ("casadi",)),
         Contender(
             "CasADi, compiled",
@@ -230,8 +241,9 @@ def listed() -> tuple[Contender, ...]:
 
 WORKLOAD = Workload(
     name="lorenz",
-    title="Lorenz, 10,000 Runge-Kutta steps, value and gradient in 3 parameters",
+    title="Lorenz, n Runge-Kutta steps, value and gradient in 3 parameters",
     sizes=(STEPS,),
+    growth=(100, 100_000),
     serial=True,
     contenders=listed(),
     expected=expected,

@@ -164,7 +164,7 @@ def workload(name: str, dtype: type, relative_tolerance: float, absolute_toleran
         name=name,
         title=f"LSTM, n steps, hidden 128, batch 32, 64 inputs, value and gradient, {dtype.__name__}",
         sizes=SIZES,
-        growth=(10,),
+        growth=(10, 1_000),
         # Forwards, and twice that backwards.
         flops=lambda steps: 6.0 * steps * BATCH * 4 * HIDDEN * (INPUTS + HIDDEN),
         contenders=listed,

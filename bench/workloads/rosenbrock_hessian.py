@@ -51,6 +51,7 @@ WORKLOAD = Workload(
     name="rosenbrock_hessian",
     title="Rosenbrock's function, dense Hessian",
     sizes=SIZES,
+    growth=(2_048,),
     contenders=LISTED,
     expected=lambda size: by_hand(*operands(size)),
     promises=promises(LISTED, SIZES),

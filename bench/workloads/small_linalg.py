@@ -216,7 +216,7 @@ def workload(kind: str) -> Workload:
         name=f"small_linalg.{kind}",
         title=f"{TITLES[kind]} of {EXTENT}x{EXTENT}, value and gradient, n matrices",
         sizes=SIZES,
-        growth=(1_000,),
+        growth=(1_000, 1_000_000),
         flops=functools.partial(operations, kind),
         contenders=listed,
         expected=lambda size: by_hand(kind, *given(size)),

@@ -162,7 +162,7 @@ def workload(name: str, extent: int) -> Workload:
         name=name,
         title=f"{extent}x{extent} determinant, solution and product written out, n matrices",
         sizes=SIZES,
-        growth=(1_000,),
+        growth=(1_000, 1_000_000),
         flops=lambda size: (2 * extent**3 + 4 * extent**2 + 20) * size,
         contenders=listed,
         expected=functools.cache(lambda size: by_library(np)(*chosen(size))),
