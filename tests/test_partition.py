@@ -53,15 +53,17 @@ def long_text() -> str:
 def test_each_piece_is_a_module_and_each_nest_is_in_one(long_text: str) -> None:
     pieces = partition(long_text)
     assert len(pieces) > 1
-    names = [name for piece in pieces for name in defined(piece)]
+    names = [name for piece in pieces for name in defined(piece.text)]
     wanted = set(defined(long_text))
     nests = [name for name in names if re.match(r"nest\d+(\.part\d+)?$", name)]
     assert set(names) <= wanted
     assert len(set(nests)) == len(nests)
     assert {name for name in wanted if name.startswith(("nest", "kernel", "entry"))} <= set(names)
     for piece in pieces:
-        compiler._parse(piece).verify()
-    assert {"kernel", "entry"} <= set(defined(pieces[0]))
+        compiler._parse(piece.text).verify()
+    assert [piece.plain for piece in pieces] == [True, *[False] * (len(pieces) - 1)]
+    assert "entry" in defined(pieces[0].text) and "kernel" in defined(pieces[1].text)
+    assert "optnone" not in "".join(piece.text for piece in pieces[1:])
 
 
 def test_the_cut_depends_on_the_text_alone(long_text: str) -> None:
@@ -72,7 +74,7 @@ def test_the_cut_depends_on_the_text_alone(long_text: str) -> None:
 
 def test_short_modules_stay_whole() -> None:
     text = gx.jit(lambda x: np.sin(x) * 2.0).lower(np.ones(8)).llvm
-    assert partition(text) == [text]
+    assert partition(text) == [(text, False)]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -154,7 +156,7 @@ def test_arguments_outside_the_fast_range_are_met_in_every_copy() -> None:
 
 def test_a_piece_that_is_wrong_is_an_error() -> None:
     with pytest.raises(CompileError):
-        compiler.compile_texts(["define void @f() {\n ret void\n}", "nonsense"], compiler.Tier.STRAIGHT)
+        compiler.compile_texts(["define void @f() {\n ret void\n}", "nonsense"], [compiler.Tier.STRAIGHT] * 2)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -166,7 +168,7 @@ def test_a_child_forked_during_compilation_compiles() -> None:
         child = os.fork()
         if child == 0:
             try:
-                compiler.compile_texts(["define void @f() {\n ret void\n}"] * 3, compiler.Tier.STRAIGHT)
+                compiler.compile_texts(["define void @f() {\n ret void\n}"] * 3, [compiler.Tier.STRAIGHT] * 3)
             except BaseException:
                 os._exit(1)
             os._exit(0)

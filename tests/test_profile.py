@@ -137,8 +137,8 @@ def test_only_clocks_and_counters_are_added(name: str) -> None:
     assert "meter" not in before and "@meter.start" in text
     assert _without_contexts(_without_meter(text)) == _without_contexts(before)
     assert module_text(kernel, lowered._spec)[0] == before == lowered.llvm
-    defined = [re.findall(r"^define [^\n]*?@([\w.]+)\(", part, re.MULTILINE) for part in partition(text, like=before)]
-    assert defined == [re.findall(r"^define [^\n]*?@([\w.]+)\(", part, re.MULTILINE) for part in partition(before)]
+    defined = [re.findall(r"^define [^\n]*?@([\w.]+)\(", part, re.MULTILINE) for part, _ in partition(text, like=before)]
+    assert defined == [re.findall(r"^define [^\n]*?@([\w.]+)\(", part, re.MULTILINE) for part, _ in partition(before)]
     assert len(defined) > {"parts": 3, "wide": 1}.get(name, 0) and (name != "parts" or "@nest0.part" in text)
 
 

@@ -50,11 +50,19 @@ class Tier(enum.Enum):
     STRAIGHT: scalar clean-up only, and cheap instruction selection: some 10 to 20 microseconds per instruction, in
         proportion to the module as long as no function has more than about 2,000 instructions (beyond, LLVM's register
         passes grow quadratically with the length of a basic block).
+    PLAIN: nothing, and code is generated as it stands: a sixth of the time of STRAIGHT. For what runs once per call.
+    WRITTEN: no optimisation either, but good code is generated, for text that cannot be improved.
     """
 
     LOOPS = "loops"
     SHORT_LOOPS = "short loops"
     STRAIGHT = "straight"
+    PLAIN = "plain"
+    WRITTEN = "written"
+
+
+#: How much is spent on generating code, where that is not LLVM's first level.
+_CODE_LEVELS = {Tier.LOOPS: 2, Tier.PLAIN: 0}
 
 
 @data_class(frozen=True, slots=True)
@@ -145,7 +153,7 @@ def _new_machine(target: Target, tier: Tier) -> Any:
         .create_target_machine(
             cpu=target.cpu,
             features=target.features,
-            opt=2 if tier is Tier.LOOPS else 1,
+            opt=_CODE_LEVELS.get(tier, 1),
             reloc="pic",
             codemodel="small",
             jit=True,
@@ -190,17 +198,19 @@ def _optimise(module: Any, machine: Any, tier: Tier) -> None:
     llvm = _llvm()
     run_on_module, run_on_function, _ = _unlocked()
     # Pass managers cannot be kept for the next module: LLVM's inliner moves its pipeline out of itself when it runs.
+    loops = tier in (Tier.LOOPS, Tier.SHORT_LOOPS)
     tuning = llvm.create_pipeline_tuning_options(speed_level=2 if tier is Tier.LOOPS else 1)
-    tuning.loop_vectorization = tier is not Tier.STRAIGHT
-    tuning.loop_interleaving = tier is not Tier.STRAIGHT
+    tuning.loop_vectorization = tuning.loop_interleaving = loops
     tuning.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, tuning)
-    if tier is not Tier.STRAIGHT:
+    if loops:
         run_on_module(builder.getModulePassManager(), module, builder)
         return
     inliner = llvm.create_new_module_pass_manager()
     inliner.add_always_inliner_pass()
     run_on_module(inliner, module, builder)
+    if tier is not Tier.STRAIGHT:
+        return
     simplifier = builder.getFunctionPassManager()
     for function in module.functions:
         if not function.is_declaration:
@@ -248,10 +258,8 @@ def compile_text(text: str, tier: Tier) -> bytes:
         return _object_code(_optimised_module(text, tier, target, machine), machine)
 
 
-def compile_texts(texts: Sequence[str], tier: Tier) -> list[bytes]:
-    """`compile_text` of each, up to ``config.num_threads`` at a time."""
-    if len(texts) == 1:
-        return [compile_text(texts[0], tier)]
+def compile_texts(texts: Sequence[str], tiers: Sequence[Tier]) -> list[bytes]:
+    """`compile_text` of each with its tier, up to ``config.num_threads`` at a time."""
     host()  # LLVM is initialised by one thread
     waiting = list(enumerate(texts))[::-1]
     results: dict[int, bytes] = {}
@@ -261,7 +269,7 @@ def compile_texts(texts: Sequence[str], tier: Tier) -> list[bytes]:
         try:
             while not errors:
                 number, text = waiting.pop()
-                results[number] = compile_text(text, tier)
+                results[number] = compile_text(text, tiers[number])
         except IndexError:  # nothing is left
             return
         except BaseException as error:

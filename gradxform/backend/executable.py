@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from gradxform.backend import disk_cache
-from gradxform.backend.compile import Loaded, codegen_identity, compile_texts, load
+from gradxform.backend.compile import Loaded, codegen_identity, load
 from gradxform.backend.emit import imported_symbols
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, entry_imports, fingerprint
 from gradxform.backend.generation import kernel_of, module_text, tier_of
 from gradxform.backend.host_call import HostCall
-from gradxform.backend.partition import partition
+from gradxform.backend.partition import compile_parted
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.symbols import SHARED, symbol_address
 from gradxform.config import config
@@ -94,7 +94,7 @@ def compile_program(
         imports = imported_symbols(module)
         clock.append(("emission", perf_counter()))
         with preparing(imports):
-            objects = compile_texts(partition(text), tier_of(kernel))
+            objects = compile_parted(text, tier_of(kernel))
         clock.append(("LLVM", perf_counter()))
         numbers = [called.index(callback) for callback in module.callbacks]
         entry = disk_cache.Entry(b"".join(objects), {

@@ -31,14 +31,14 @@ import numpy as np
 
 from gradxform.backend import compile as compiler
 from gradxform.backend import disk_cache
-from gradxform.backend.compile import Loaded, Tier, compile_texts
+from gradxform.backend.compile import Loaded, Tier
 from gradxform.backend.emit import imported_symbols
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL
 from gradxform.backend.executable import Executable, linked, preparing
 from gradxform.backend.generation import module_text, tier_of
 from gradxform.backend.module import Module
 from gradxform.backend.nest_text import NestWriter, Variant
-from gradxform.backend.partition import partition
+from gradxform.backend.partition import compile_parted
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.symbols import symbol_address
 from gradxform.data_class import data_class
@@ -105,7 +105,7 @@ def _library() -> Loaded:
     key = disk_cache.key_of(["meter", compiler.codegen_identity(), _TEXT])
     entry = disk_cache.get(key)
     if entry is None:
-        entry = disk_cache.Entry(compiler.compile_text(_TEXT, Tier.STRAIGHT), {})
+        entry = disk_cache.Entry(compiler.compile_text(_TEXT, Tier.PLAIN), {})
         disk_cache.put(key, entry)
     return compiler.load(entry.object_code, {"clock_gettime": symbol_address("gx.c.clock_gettime")}, _EXPORTS)
 
@@ -268,7 +268,7 @@ def compile_metered(
     text, module = module_text(meter.kernel, spec, meter)
     imports = imported_symbols(module)
     with preparing(imports):
-        objects = compile_texts(partition(text, like=ordinary), tier_of(kernel))
+        objects = compile_parted(text, tier_of(kernel), like=ordinary)
     addresses = {**{name: symbol_address(name) for name in imports}, **meter.imports()}
     loaded, alive = linked(objects, addresses, module.sites, list(module.callbacks), spec, statics, captures)
     made = Executable(

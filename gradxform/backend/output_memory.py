@@ -325,7 +325,7 @@ def _create() -> Loaded:
     key = disk_cache.key_of(["output memory", codegen_identity(), written])
     entry = disk_cache.get(key)
     if entry is None:
-        entry = disk_cache.Entry(compile_text(written, Tier.STRAIGHT), {})
+        entry = disk_cache.Entry(compile_text(written, Tier.PLAIN), {})
         disk_cache.put(key, entry)
     capsule = ctypes.pythonapi.PyCapsule_New
     capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]

@@ -61,7 +61,7 @@ def _object_code(text: str) -> bytes:
     key = disk_cache.key_of(["threads", compiler.codegen_identity(), text])
     entry = disk_cache.get(key)
     if entry is None:
-        entry = disk_cache.Entry(compiler.compile_text(text, Tier.STRAIGHT), {})
+        entry = disk_cache.Entry(compiler.compile_text(text, Tier.PLAIN), {})
         disk_cache.put(key, entry)
     return entry.object_code
 
