@@ -9,9 +9,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping
 from functools import cache
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
+from gradxform.backend.fourier_plan import Plan
+from gradxform.backend.fourier_plan import plan as plan_of
 from gradxform.backend.routine_text import RoutineText, RoutineWriter
 from gradxform.errors import CompileError
 
@@ -75,8 +78,90 @@ def _transform(
     return w.text()
 
 
+def _planned(plan: Plan, rows: int, operand: int, result: int, inverse: bool) -> RoutineText:
+    """``rows`` transforms by passes of our own; operand and result have so many elements."""
+    w = RoutineWriter(1, 1)
+    element, lanes, (n1, n2), name = plan.element, plan.lanes, plan.extents, plan.name
+    size, variant = 2 * lanes, "swapped" if inverse else "plain"
+    offsets, _ = plan.offsets()
+
+    def external(symbol: str) -> str:
+        w.declare(f"declare void @gx.fourier.{symbol}()")
+        return f"@gx.fourier.{symbol}"
+
+    def call(function: str, *arguments: str) -> None:
+        symbol = f"gx.fourier.{function}.{element}.{lanes}"
+        w.declare(f"declare void @{symbol}({', '.join(argument.split()[0] for argument in arguments)}) nounwind")
+        w.line(f"call void @{symbol}({', '.join(arguments)})")
+
+    def table(key: str) -> str:
+        return f"ptr {w.offset(factors, offsets[key], element)}"
+
+    def middle(axis: int, radices: tuple[int, ...], first: int) -> None:
+        m = plan.extents[axis] // prod(radices[:first])
+        for number, radix in enumerate(radices[first:-1], first):
+            m //= radix
+            call(f"middle.{radix}.plain", f"ptr {strip}", table(f"pass{axis}.{number}"), f"i64 {m}",
+                 f"i64 {plan.extents[axis] // (m * radix)}")
+
+    def start(vector: str, extent: int) -> str:
+        place, most = w.value(f"mul i64 {vector}, {lanes}"), extent - lanes
+        return w.value(f"call i64 @llvm.smin.i64(i64 {place}, i64 {most})")
+
+    def numbers(base: str, index: str) -> str:
+        return w.offset(base, w.value(f"mul i64 {index}, 2"), element)
+
+    w.declare("declare i64 @llvm.smin.i64(i64, i64)")
+    factors = external(f"factors.{name}")
+    between = w.offset("%workspace", size * max(n1, n2), element)
+    strip = "%workspace"
+    with w.loop(0, rows) as row:
+        source = w.offset("%x0", w.value(f"mul i64 {row}, {operand}"), element)
+        target = w.offset("%y0", w.value(f"mul i64 {row}, {result}"), element)
+        if plan.fold == "inverse":
+            call("fold.0.inverse", f"ptr {source}", f"ptr {target}", table("fold.bases"), table("fold.lanes"), f"i64 {n1 * n2}")
+            source = target
+        radix, last, groups = plan.columns[0], plan.columns[-1], n1 // plan.columns[-1]
+        with w.loop(0, plan.vectors(0)) as vector:
+            call(f"first.{radix}.{variant}", f"ptr {numbers(source, start(vector, n2))}", f"ptr {strip}", table("pass0.0"),
+                 f"i64 {n1 // radix}", f"i64 {2 * n2}")
+            middle(0, plan.columns, 1)
+            to = w.offset(between, w.value(f"mul i64 {vector}, {n1 * size}"), element)
+            bases = w.offset(table("bases")[4:], w.value(f"mul i64 {vector}, {2 * n1}"), element)
+            call(f"last.{last}.between", f"ptr {strip}", f"ptr {to}", f"ptr {external(f'order0.{name}')}", f"ptr {bases}",
+                 table("lanes"), f"i64 {groups}")
+        last, groups = plan.rows[-1], n2 // plan.rows[-1]
+        with w.loop(0, plan.vectors(1)) as vector:
+            begin = start(vector, n1)
+            strips = w.offset(between, w.value(f"mul i64 {begin}, {size}"), element)
+            call("turn.0.plain", f"ptr {strips}", f"ptr {strip}", f"i64 {plan.vectors(0)}", f"i64 {n1 * size}",
+                 f"i64 {n2 - lanes}")
+            middle(1, plan.rows, 0)
+            call(f"last.{last}.{variant}", f"ptr {strip}", f"ptr {numbers(target, begin)}", f"ptr {external(f'order1.{name}')}",
+                 f"i64 {groups}", f"i64 {2 * n1}")
+        if plan.fold == "forward":
+            call("fold.0.forward", f"ptr {target}", f"ptr {target}", table("fold.bases"), table("fold.lanes"), f"i64 {n1 * n2}")
+    return w.text()
+
+
+def planned(function: str, dtype: str, extent: int) -> Plan | None:
+    """How a transform of ``extent`` numbers is done by passes of our own; None if NumPy does it."""
+    if function in ("forward", "inverse"):
+        return plan_of(dtype, extent)
+    return None if extent % 2 else plan_of(dtype, extent // 2, "forward" if function == "real" else "inverse")
+
+
+def workspace(function: str, dtype: str, extent: int) -> int:
+    """Bytes that a transform needs while it runs."""
+    plan = planned(function, dtype, extent)
+    return 0 if plan is None else -(-plan.workspace * _TYPES[dtype][1] // 64) * 64
+
+
 def _complex(function: str) -> Callable[[str, int, int], RoutineText]:
     def write(dtype: str, rows: int, extent: int) -> RoutineText:
+        plan = planned("forward", dtype, extent)
+        if plan is not None:
+            return _planned(plan, rows, 2 * extent, 2 * extent, function == "ifft")
         element, size, types = _TYPES[dtype]
         return _transform(function, types["complex"], element, (extent, 2 * size), (extent, 2 * size), rows)
 
@@ -84,12 +169,18 @@ def _complex(function: str) -> Callable[[str, int, int], RoutineText]:
 
 
 def _real(dtype: str, rows: int, extent: int) -> RoutineText:
+    plan = planned("real", dtype, extent)
+    if plan is not None:
+        return _planned(plan, rows, extent, extent + 2, False)
     element, size, types = _TYPES[dtype]
     function = "rfft_n_odd" if extent % 2 else "rfft_n_even"
     return _transform(function, types["real"], element, (extent, size), (extent // 2 + 1, 2 * size), rows)
 
 
 def _inverse_real(dtype: str, rows: int, extent: int) -> RoutineText:
+    plan = planned("inverse_real", dtype, extent)
+    if plan is not None:
+        return _planned(plan, rows, extent + 2, extent, True)
     element, size, types = _TYPES[dtype]
     return _transform("irfft", types["inverse_real"], element, (extent // 2 + 1, 2 * size), (extent, size), rows)
 

@@ -16,7 +16,7 @@ from gradxform.backend.careful import cell_address
 from gradxform.errors import CompileError
 
 #: What begins so is compiled, or imported, once for all kernels: it takes a while.
-SHARED = ("gx.parallel", "gx.gemm.", "gx.memory.", "gx.sort.", "gx.lapack.", "gx.blas.")
+SHARED = ("gx.parallel", "gx.gemm.", "gx.memory.", "gx.sort.", "gx.fourier.", "gx.lapack.", "gx.blas.")
 
 
 @cache
@@ -74,6 +74,10 @@ def symbol_address(symbol: str) -> int:
         from gradxform.backend import memory_module
 
         return memory_module.address(name)
+    if kind == "fourier":
+        from gradxform.backend import fourier_module
+
+        return fourier_module.address(name)
     if kind == "fft":
         from gradxform.backend import fourier_text
 

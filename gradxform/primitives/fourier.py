@@ -137,9 +137,12 @@ def _in_memory(name: str, operand_axes: int, result_axes: int, type_rule: Callab
         if source.shape != shape:
             whole = result[0].shape if isinstance(result, tuple) else result.shape
             return Expands(lambda x: reshape(bind_parts(reshape(x, shape), **params), whole))
+        from gradxform.backend.fourier_text import workspace
+
+        function = routine_name(**params)
         routine = Routine(
-            f"fft.{routine_name(**params)}", (source.dtype.name, shape[1], extent), lambda x: (evaluate(x, **params),),
-            work=_work(shape[1], extent))
+            f"fft.{function}", (source.dtype.name, shape[1], extent), lambda x: (evaluate(x, **params),),
+            workspace=workspace(function, source.dtype.name, extent), work=_work(shape[1], extent))
         return Native(routine, (chunks,))
 
     def bind_parts(x: Any, **params: Any) -> Any:
