@@ -11,7 +11,7 @@ from gradxform.backend.fourier_passes import text
 from gradxform.backend.fourier_plan import parse, tables
 from gradxform.backend.library import Library
 
-_library = Library("fourier", Tier.SHORT_LOOPS, text, lambda name: {})
+_library = Library("fourier", Tier.STRAIGHT, text, lambda name: {})
 
 
 @cache

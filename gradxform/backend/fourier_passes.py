@@ -15,10 +15,11 @@ where w(k, n) = exp(-2 pi i k / n). For the inverse the parts change places when
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import cos, pi, sin, sqrt
+from math import sqrt
 from struct import pack, unpack
 from typing import NamedTuple
 
+from gradxform.backend.fourier_roots import roots
 from gradxform.backend.sort_text import Writer
 from gradxform.data_class import data_class
 
@@ -101,8 +102,8 @@ class PassWriter(Writer):
     def root_times(self, x: Pair, k: int, n: int) -> Pair:
         """``x`` times w(k, n), a constant."""
         if 8 * k % n:
-            angle = 2 * pi * k / n
-            return self.times(x, Pair(self.number(cos(angle)), self.number(-sin(angle))))
+            root = complex(roots(k, n))
+            return self.times(x, Pair(self.number(root.real), self.number(root.imag)))
         eighths = 8 * k // n % 8
         if eighths % 2:
             half = self.number(sqrt(0.5))
@@ -153,11 +154,11 @@ class PassWriter(Writer):
             total = self.plus(total, each)
         result: list[Pair] = [total] * n
         for k in range(1, half + 1):
-            angles = [2 * pi * (j * k % n) / n for j in range(1, half + 1)]
+            factors = [complex(roots(j * k, n)) for j in range(1, half + 1)]
             even, odd = x[0], None
-            for each, other, angle in zip(sums, differences, angles, strict=True):
-                even = self.plus(even, self.scaled(each, self.number(cos(angle))))
-                part = self.scaled(other, self.number(sin(angle)))
+            for each, other, factor in zip(sums, differences, factors, strict=True):
+                even = self.plus(even, self.scaled(each, self.number(factor.real)))
+                part = self.scaled(other, self.number(-factor.imag))
                 odd = part if odd is None else self.plus(odd, part)
             assert odd is not None
             result[k], result[n - k] = self._turned(even, odd, False), self._turned(even, odd, True)
@@ -329,7 +330,8 @@ def _fold(w: PassWriter, inverse: bool) -> str:
     """void(from, to, bases, lanes, m): the step between m complex numbers and the half spectrum of 2 m real ones.
 
     What is read may be what is written. Number k and m - k are made of each other; ``bases`` has a factor for each
-    vector's first, ``lanes`` one for each number of a vector.
+    vector's first, ``lanes`` one for each number of a vector. The inverse stores them in each other's place: then what is
+    left to do is a transform forward.
     """
     element, count = w.lanes.element, w.lanes.count
     single = PassWriter(Lanes(element, 1))
@@ -354,8 +356,8 @@ def _fold(w: PassWriter, inverse: bool) -> str:
         factor = w.times(w.get_pair("%lanes", 0), w.spread("%bases", w.op("mul i64", number, 2)))
         here, there = _folded(w, w.get_numbers("%from", low), w.get_numbers("%from", high, backwards=True), factor,
                               None if inverse else w.number(0.5))
-        w.put_numbers(here, "%to", low)
-        w.put_numbers(there, "%to", high, backwards=True)
+        w.put_numbers(there if inverse else here, "%to", low)
+        w.put_numbers(here if inverse else there, "%to", high, backwards=True)
     done = w.op("mul i64", vectors, count)
     base = w.place(element, "%bases", w.op("mul i64", vectors, 2))
     with w.loop(done, pairs) as number:
@@ -365,8 +367,8 @@ def _fold(w: PassWriter, inverse: bool) -> str:
         factor = single.times(Pair(single.get_vector(lane, 0), single.get_vector(lane, count)), single.spread(base, 0))
         here, there = _folded(single, single.get_numbers("%from", low), single.get_numbers("%from", high), factor,
                               None if inverse else single.number(0.5))
-        single.put_numbers(here, "%to", low)
-        single.put_numbers(there, "%to", high)
+        single.put_numbers(there if inverse else here, "%to", low)
+        single.put_numbers(here if inverse else there, "%to", high)
     with w.when(w.op("icmp eq i64", w.op("and i64", "%m", 1), 0)):
         # The number in the middle is made of itself; `m` is half of its place in the array of parts.
         x, y = w.load(element, "%from", "%m"), w.load(element, "%from", w.op("add i64", "%m", 1))

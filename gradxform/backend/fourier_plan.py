@@ -15,21 +15,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from gradxform.backend.fourier_passes import smallest_factor
+from gradxform.backend.fourier_roots import roots
 from gradxform.backend.gemm import geometry
 from gradxform.backend.gemm_text import Geometry
 from gradxform.data_class import data_class
 
-#: What a pass costs for each number, by radix: nanoseconds for a vector, about.
-RADICES = {2: 6.0, 3: 7.0, 4: 8.0, 5: 10.0, 6: 11.0, 7: 14.0, 8: 11.5, 9: 14.0, 10: 15.0}
+#: What a pass takes by radix: nanoseconds for one number of eight columns, about.
+RADICES = {2: 1.0, 3: 1.3, 4: 1.0, 5: 1.8, 7: 2.3, 8: 1.9, 11: 3.5, 13: 4.5}
+#: The same of turning lanes to numbers.
+TURNING = 3.4
 #: How much longer passes take over a strip of more than so many bytes.
 NEAR = ((3 << 13, 1.0), (1 << 19, 1.3), (1 << 62, 3.0))
-#: The same of turning lanes to numbers.
-TURNING = 8.0
 
 
 @data_class(frozen=True, slots=True)
@@ -148,27 +148,6 @@ def plan(dtype: str, n: int, fold: str = "none") -> Plan | None:
 
 
 # --------------------------------------------------------------------------------------------------------- tables
-
-
-def roots(k: Any, n: int) -> np.ndarray:
-    """exp(-2 pi i k / n), each part rounded from more digits; zeros, ones and equal parts are exact."""
-    k = np.asarray(k, np.int64) % n
-    # In eighths of a turn: the remainder, turned back in odd ones, is at most an eighth.
-    eighth, rest = np.divmod(8 * k, n)
-    odd = eighth % 2 == 1
-    rest = np.where(odd, n - rest, rest)
-    angle = rest.astype(np.longdouble) * (np.longdouble(2) * _PI) / (8 * n)
-    high = angle.astype(np.float64)
-    low = (angle - high).astype(np.float64)
-    sine, cosine = np.sin(high), np.cos(high)
-    sine, cosine = sine + low * cosine, cosine - low * sine
-    turned = (eighth + 1) // 2 % 2 == 1
-    x, y = np.where(turned, sine, cosine), np.where(turned, cosine, sine)
-    x, y = np.where((eighth >= 2) & (eighth < 6), -x, x), np.where(eighth < 4, -y, y)
-    return np.asarray(x + 1j * y)
-
-
-_PI = np.longdouble(np.pi) + np.longdouble(1.2246467991473532e-16)
 
 
 def order(radices: Sequence[int]) -> np.ndarray:

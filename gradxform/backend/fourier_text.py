@@ -180,7 +180,7 @@ def _real(dtype: str, rows: int, extent: int) -> RoutineText:
 def _inverse_real(dtype: str, rows: int, extent: int) -> RoutineText:
     plan = planned("inverse_real", dtype, extent)
     if plan is not None:
-        return _planned(plan, rows, extent + 2, extent, True)
+        return _planned(plan, rows, extent + 2, extent, False)
     element, size, types = _TYPES[dtype]
     return _transform("irfft", types["inverse_real"], element, (extent // 2 + 1, 2 * size), (extent, size), rows)
 

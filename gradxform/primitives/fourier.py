@@ -129,21 +129,25 @@ def _in_memory(name: str, operand_axes: int, result_axes: int, type_rule: Callab
     """
 
     def lower(operands: Sequence[Operand], result: Any, **params: Any) -> Native | Expands:
-        source = operands[0].type
+        from gradxform.backend.fourier_text import planned, workspace
+
+        source, function = operands[0].type, routine_name(**params)
         lead = source.shape[:source.rank - operand_axes]
         extent = extent_of(source, **params)
         chunks = _chunks(prod(lead), extent)
-        shape = (chunks, prod(lead) // chunks, *source.shape[source.rank - operand_axes:])
-        if source.shape != shape:
+        # Where the parts are the first extents as they are, operand and result are used where they lie.
+        batch = next((lead[:axes] for axes in range(len(lead) + 1) if prod(lead[:axes]) == chunks), None)
+        if planned(function, source.dtype.name, extent):
+            batch = lead
+        if batch is None:
+            shape = (chunks, prod(lead) // chunks, *source.shape[source.rank - operand_axes:])
             whole = result[0].shape if isinstance(result, tuple) else result.shape
             return Expands(lambda x: reshape(bind_parts(reshape(x, shape), **params), whole))
-        from gradxform.backend.fourier_text import workspace
-
-        function = routine_name(**params)
+        rows = prod(lead[len(batch):])
         routine = Routine(
-            f"fft.{function}", (source.dtype.name, shape[1], extent), lambda x: (evaluate(x, **params),),
-            workspace=workspace(function, source.dtype.name, extent), work=_work(shape[1], extent))
-        return Native(routine, (chunks,))
+            f"fft.{function}", (source.dtype.name, rows, extent), lambda x: (evaluate(x, **params),),
+            workspace=workspace(function, source.dtype.name, extent), work=_work(rows, extent))
+        return Native(routine, batch)
 
     def bind_parts(x: Any, **params: Any) -> Any:
         return bind(primitive, x, **params)

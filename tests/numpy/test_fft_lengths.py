@@ -1,0 +1,184 @@
+"""Fourier transforms of many lengths: against the sum in more digits, NumPy's transforms, and what is known of them."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+
+import gradxform as gx
+from gradxform.backend.fourier_plan import plan
+from gradxform.backend.fourier_roots import roots
+from gradxform.config import config
+from gradxform.primitives import fourier
+
+RANDOM = np.random.default_rng(7)
+WIDE = np.clongdouble
+
+
+def numbers(*shape):
+    return RANDOM.standard_normal(shape) + 1j * RANDOM.standard_normal(shape)
+
+
+def distance(found, expected):
+    """Of all together, in parts of the size of the whole."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def sums(x, sign):
+    """The transform by its definition in the widest floats; powers of one root are exact enough."""
+    n = x.shape[-1]
+    angles = np.longdouble(2) * np.arccos(np.longdouble(-1)) * (np.outer(np.arange(n), np.arange(n)) % n) / n
+    return x.astype(WIDE) @ (np.cos(angles) + sign * 1j * np.sin(angles))
+
+
+def all_four(z):
+    """Each transform of complex numbers ``z`` or their real parts, as compiled."""
+    n = z.shape[-1]
+
+    def apply(a):
+        x = np.real(a)
+        return fourier.fft(a), fourier.fft(a, True), fourier.rfft(x), fourier.irfft(a[..., :n // 2 + 1], n)
+
+    return gx.jit(apply)(z)
+
+
+LENGTHS = [*range(1, 14), 16, 17, 25, 32, 49, 60, 64, 66, 72, 80, 97, 98, 100, 104, 120, 121, 125, 126, 127, 128, 130, 131, 143, 144, 160,
+           169, 176, 180, 192, 208, 210, 216, 225, 240, 243, 250, 251, 256, 264, 286, 294, 300, 343, 512, 1000, 1001, 1024, 1250]
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_against_sums(n):
+    z = numbers(2, n)
+    tolerance = 2e-16 * (1 + np.log2(n))
+    forward, inverse, half, real = all_four(z)
+    assert distance(forward, sums(z, -1)) < tolerance
+    assert distance(inverse, sums(z, 1)) < tolerance
+    assert distance(half, sums(z.real, -1)[:, :n // 2 + 1]) < tolerance
+    # The spectrum whose first half is given; the imaginary part of the first number, and of that in the middle, is not used.
+    spectrum = np.zeros((2, n), complex)
+    spectrum[:, :n // 2 + 1] = z[:, :n // 2 + 1]
+    spectrum[:, 0] = z[:, 0].real
+    if n % 2 == 0:
+        spectrum[:, n // 2] = z[:, n // 2].real
+    spectrum[:, n // 2 + 1:] = spectrum[:, 1:(n + 1) // 2][:, ::-1].conj()
+    assert distance(real, sums(spectrum, 1).real) < tolerance
+
+
+@pytest.mark.parametrize("n", [2 ** 12, 2 ** 13, 2 ** 4 * 3 ** 3 * 5 ** 2, 7 ** 3 * 16, 11 * 13 * 64, 4099, 10_000, 65_536, 100_000, 98_415,
+                               1_000_000])
+def test_as_accurate_as_that_of_more_digits(n):
+    z = numbers(n)
+    forward, inverse, half, real = all_four(z)
+    wide = z.astype(WIDE)
+    bound = 1e-16 * (1 + np.log2(n))  # the widest floats of some platforms have no more digits
+    assert distance(forward, np.fft.fft(wide)) < bound
+    assert distance(inverse, np.fft.ifft(wide, norm="forward")) < bound
+    assert distance(half, np.fft.rfft(wide.real)) < bound
+    assert distance(real, np.fft.irfft(wide[:n // 2 + 1], n, norm="forward")) < bound
+    np.testing.assert_allclose(np.sum(np.abs(forward) ** 2), n * np.sum(np.abs(z) ** 2), rtol=1e-13)
+
+
+def test_not_less_accurate_than_numpy():
+    """Over many signals: errors of a single one vary by chance."""
+    for n in (120, 512, 1000, 1296, 2401):
+        z = numbers(40, n)
+        expected = np.fft.fft(z.astype(WIDE))
+        found, theirs = gx.jit(np.fft.fft)(z), np.fft.fft(z)
+        assert distance(found, expected) < 1.1 * distance(theirs, expected)
+
+
+@pytest.mark.parametrize("n", [64, 96, 120, 250, 1000, 1024])
+def test_of_singles(n):
+    z = numbers(3, n).astype(np.complex64)
+    wide = z.astype(complex)
+    results = all_four(z)
+    expected = (np.fft.fft(wide), np.fft.ifft(wide, norm="forward"), np.fft.rfft(wide.real),
+                np.fft.irfft(wide[:, :n // 2 + 1], n, norm="forward"))
+    for found, each in zip(results, expected, strict=True):
+        assert found.dtype.itemsize * 2 == each.dtype.itemsize
+        assert distance(found, each) < 3e-7
+
+
+@pytest.mark.parametrize("shape", [(1, 128), (9, 128), (3, 5, 128), (200, 128), (70, 1000), (2, 0, 128)])
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_of_batches(shape, axis):
+    """A row is the same whatever lies around it."""
+    z = np.moveaxis(numbers(*shape), -1, axis)
+    for norm in (None, "ortho", "forward"):
+        found = gx.jit(lambda a, norm=norm: np.fft.fft(a, axis=axis, norm=norm))(z)
+        assert found.shape == z.shape
+        np.testing.assert_allclose(found, np.fft.fft(z, axis=axis, norm=norm), rtol=1e-12, atol=1e-12)
+    real = gx.jit(lambda a: np.fft.irfft(np.fft.rfft(a, axis=axis), shape[-1], axis=axis))(z.real)
+    np.testing.assert_allclose(real, z.real, atol=1e-14)
+    if z.size:
+        single = gx.jit(np.fft.fft)
+        rows = np.moveaxis(z, axis, -1).reshape(-1, shape[-1])
+        together = np.moveaxis(gx.jit(lambda a: np.fft.fft(a, axis=axis))(z), axis, -1).reshape(rows.shape)
+        for k in (0, len(rows) - 1):
+            np.testing.assert_array_equal(together[k], single(rows[k].copy()))
+
+
+def test_of_strides():
+    z = numbers(6, 256)
+    transform = gx.jit(np.fft.fft)
+    for view in (z[::2], z[:, ::-1], z[:, ::2], z.T.copy().T):
+        np.testing.assert_allclose(transform(view), np.fft.fft(view), rtol=1e-12, atol=1e-12)
+    shifted = np.empty(2 * 256 + 1)[1:].view(complex)
+    shifted[:] = z[0]
+    np.testing.assert_array_equal(transform(shifted), transform(z[0].copy()))
+
+
+@pytest.fixture
+def one_thread():
+    before = config.num_threads
+    config.num_threads = 1
+    yield
+    config.num_threads = before
+
+
+def test_bits_on_one_thread_and_several(one_thread):
+    z = numbers(40, 3000)
+
+    def apply(a):
+        return np.fft.fft(a), np.fft.irfft(np.fft.rfft(np.real(a)))
+
+    alone = gx.jit(apply)(z)
+    config.num_threads = 2
+    gx.cache.clear()
+    for one, other in zip(alone, gx.jit(apply)(z), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_special_values_go_everywhere():
+    z = numbers(256)
+    z[3] = np.nan
+    assert np.isnan(gx.jit(np.fft.fft)(z)).all()
+    assert np.isnan(gx.jit(np.fft.rfft)(z.real)).all()
+    np.testing.assert_array_equal(gx.jit(np.fft.fft)(np.zeros(256, complex)), np.zeros(256))
+    impulse = np.zeros(1000)
+    impulse[0] = 1
+    np.testing.assert_array_equal(gx.jit(np.fft.rfft)(impulse), np.ones(501))
+
+
+@pytest.mark.parametrize("n", [5, 12, 240, 243, 1000])
+def test_roots_are_rounded_once(n):
+    found = roots(np.arange(-n, n), n)
+    with mpmath.workprec(120):
+        for k, root in zip(range(-n, n), found, strict=True):
+            exact = mpmath.expjpi(mpmath.mpf(-2 * k) / n)
+            assert abs(exact.real - root.real) <= 0.51 * np.spacing(abs(root.real)) or abs(exact.real) < 1e-30
+            assert abs(exact.imag - root.imag) <= 0.51 * np.spacing(abs(root.imag)) or abs(exact.imag) < 1e-30
+    assert roots(0, n) == 1
+    if n % 4 == 0:
+        assert roots(n // 4, n) == -1j
+
+
+def test_which_lengths_have_passes():
+    for n in (64, 100, 1000, 10_000, 2 ** 20, 3 ** 9, 13 * 11 * 64):
+        found = plan("float64", n)
+        assert found is not None
+        assert np.prod(found.extents) == n
+        assert min(found.extents) >= found.lanes
+    assert plan("float64", 4099) is None
+    assert plan("float64", 17 * 64) is None
