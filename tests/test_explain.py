@@ -94,7 +94,7 @@ def test_fused_loops_say_what_they_compute() -> None:
 
 
 def test_what_an_equation_expands_to_is_said_to_be_for_it() -> None:
-    found = explain(lambda x: np.fft.fft(x), np.ones(512))
+    found = explain(lambda x: np.fft.fft(x), np.ones((1000, 24)))  # rows are cut into parts
     (transform,) = [equation.outputs[0] for equation in found.optimized.equations if equation.operation.name.startswith("fft")]
     name = found.names(transform)
     assert [note.place for note in found.journal.of(transform) if note.decision == "routine"] != []

@@ -5,8 +5,8 @@ imaginary parts. The transform of a strip of n = r1 r2 ... numbers is one pass f
 
     first r     rows of complex numbers  ->  strip    strip[j + t m] = w(j t, n) sum_k w(k t, r) x[j + k m],  m = n / r
     middle r    strip                    ->  strip    the same for each block of r m numbers, with the m that is left
-    last r      strip                    ->  rows, or a strip with each number multiplied by a factor; m is 1, and each
-                                             number goes to its place in order
+    last r      strip                    ->  rows, or a strip, perhaps with each number multiplied by a factor; m is 1, and
+                                             each number goes to its place in order
 
 where w(k, n) = exp(-2 pi i k / n). For the inverse the parts change places when they are read first and written last.
 `fourier_plan` says what transforms are made of these, and makes the tables of factors.
@@ -14,7 +14,7 @@ where w(k, n) = exp(-2 pi i k / n). For the inverse the parts change places when
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from struct import pack, unpack
 from typing import NamedTuple
@@ -299,6 +299,72 @@ def _last_between(w: PassWriter, radix: int) -> str:
             "ptr noalias readonly %lanes, i64 %groups")
 
 
+def _last_within(w: PassWriter, radix: int) -> str:
+    """void(strip, to, order, groups)."""
+    size = 2 * w.lanes.count
+    apart = w.op("mul i64", "%groups", size)
+    with w.loop(0, "%groups") as group:
+        values = _last_numbers(w, radix, group)
+        base = w.place(w.lanes.element, "%to", w.op("mul i64", w.load("i64", "%order", group), size))
+        for number, value in enumerate(values):
+            w.put_pair(value, base, w.op("mul i64", apart, number))
+    return "ptr noalias readonly %strip, ptr noalias %to, ptr noalias readonly %order, i64 %groups"
+
+
+def _gather(w: PassWriter, swapped: bool) -> str:
+    """void(rows, strip, n, row): `lanes` rows of n numbers become a strip; the last vectors begin where they end with n."""
+    count = w.lanes.count
+    with w.loop(0, w.op("udiv i64", w.op("add i64", "%n", count - 1), count)) as number:
+        start = w.least(w.op("mul i64", number, count), w.op("sub i64", "%n", count))
+        place = w.op("mul i64", start, 2)
+        rows = [w.get_numbers("%rows", w.op("add i64", w.op("mul i64", "%row", row), place), swapped) for row in range(count)]
+        target = w.place(w.lanes.element, "%strip", w.op("mul i64", start, 2 * count))
+        parts = [w.transposed(part) for part in zip(*rows, strict=True)]
+        for row, value in enumerate(zip(*parts, strict=True)):
+            w.put_pair(Pair(*value), target, 2 * count * row)
+    return "ptr noalias readonly %rows, ptr noalias %strip, i64 %n, i64 %row"
+
+
+def _spread_out(w: PassWriter, swapped: bool) -> str:
+    """void(strip, rows, n, row): the other way round."""
+    count = w.lanes.count
+    with w.loop(0, w.op("udiv i64", w.op("add i64", "%n", count - 1), count)) as number:
+        start = w.least(w.op("mul i64", number, count), w.op("sub i64", "%n", count))
+        place = w.op("mul i64", start, 2)
+        source = w.place(w.lanes.element, "%strip", w.op("mul i64", start, 2 * count))
+        columns = [w.get_pair(source, 2 * count * row) for row in range(count)]
+        parts = [w.transposed(part) for part in zip(*columns, strict=True)]
+        for row, value in enumerate(zip(*parts, strict=True)):
+            w.put_numbers(Pair(*value), "%rows", w.op("add i64", w.op("mul i64", "%row", row), place), swapped)
+    return "ptr noalias readonly %strip, ptr noalias %rows, i64 %n, i64 %row"
+
+
+def _fold_strip(w: PassWriter, inverse: bool) -> str:
+    """void(strip, factors, m): as ``fold``, for each lane, in place."""
+    size = 2 * w.lanes.count
+    last = w.op("mul i64", "%m", size)
+    x = w.get_pair("%strip", 0)
+    y = w.get_vector("%strip", last) if inverse else x.imag
+    total, difference = w.add(x.real, y), w.sub(x.real, y)
+    w.put_pair(Pair(total, difference if inverse else w.number(0.0)), "%strip", 0)
+    if not inverse:
+        w.put_pair(Pair(difference, w.number(0.0)), "%strip", last)
+    pairs = w.op("lshr i64", w.op("sub i64", "%m", 1), 1)
+    with w.loop(0, pairs) as number:
+        low = w.op("mul i64", w.op("add i64", number, 1), size)
+        high = w.op("sub i64", last, low)
+        here, there = _folded(w, w.get_pair("%strip", low), w.get_pair("%strip", high),
+                              w.spread("%factors", w.op("mul i64", number, 2)), None if inverse else w.number(0.5))
+        w.put_pair(there if inverse else here, "%strip", low)
+        w.put_pair(here if inverse else there, "%strip", high)
+    with w.when(w.op("icmp eq i64", w.op("and i64", "%m", 1), 0)):
+        middle = w.op("lshr i64", last, 1)
+        x = w.get_pair("%strip", middle)
+        x = w.plus(x, x) if inverse else x
+        w.put_pair(Pair(x.real, w.negated(x.imag)), "%strip", middle)
+    return "ptr noalias %strip, ptr noalias readonly %factors, i64 %m"
+
+
 def _turn(w: PassWriter) -> str:
     """void(strips, strip, count, apart, last): of ``count`` strips the first ``lanes`` numbers of each, so that lanes become
     numbers. What comes of a strip begins ``lanes`` numbers behind the one before, but at ``last`` or before.
@@ -386,15 +452,18 @@ def text(name: str) -> str:
     """The module of ``gx.fourier.NAME``: PASS.RADIX.VARIANT.ELEMENT.LANES, such as ``first.8.swapped.double.8``."""
     kind, radix, variant, element, lanes = name.split(".")
     w = PassWriter(Lanes(element, int(lanes)))
-    if kind == "first":
-        parameters = _first(w, int(radix), variant == "swapped")
-    elif kind == "middle":
-        parameters = _middle(w, int(radix))
-    elif kind == "last":
-        parameters = _last_between(w, int(radix)) if variant == "between" else _last(w, int(radix), variant == "swapped")
-    elif kind == "turn":
-        parameters = _turn(w)
-    else:
-        parameters = _fold(w, variant == "inverse")
+    writers: dict[str, Callable[[], str]] = {
+        "first": lambda: _first(w, int(radix), variant == "swapped"),
+        "middle": lambda: _middle(w, int(radix)),
+        "last": lambda: _last(w, int(radix), variant == "swapped"),
+        "last between": lambda: _last_between(w, int(radix)),
+        "last within": lambda: _last_within(w, int(radix)),
+        "turn": lambda: _turn(w),
+        "gather": lambda: _gather(w, variant == "swapped"),
+        "spread": lambda: _spread_out(w, variant == "swapped"),
+        "fold": lambda: _fold(w, variant == "inverse"),
+        "fold_strip": lambda: _fold_strip(w, variant == "inverse"),
+    }
+    parameters = writers.get(f"{kind} {variant}", writers[kind])()
     w.do("ret void")
     return f"{_DECLARATIONS}\n{w.function(f'void @gx.fourier.{name}({parameters})', 'noinline nounwind')}"

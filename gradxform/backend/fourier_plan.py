@@ -8,6 +8,10 @@ Bailey, 1990, of which vectors need four)::
 
 If columns are not whole vectors, the last vector begins where it ends with the last column, and computes some of them again.
 So a number is read and written twice, in whole lines, however many there are, and everything else happens in the near caches.
+
+Of many rows with few numbers, one lane each holds a row::
+
+    for each `lanes` rows:  strip turned from them, its transform, turned back
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ from gradxform.data_class import data_class
 RADICES = {2: 1.0, 3: 1.3, 4: 1.0, 5: 1.8, 7: 2.3, 8: 1.9, 11: 3.5, 13: 4.5}
 #: The same of turning lanes to numbers.
 TURNING = 3.4
+#: Strips of up to so many bytes, of rows side by side, are better than columns and rows of each.
+SIDE_BY_SIDE = 1 << 14
 #: How much longer passes take over a strip of more than so many bytes.
 NEAR = ((3 << 13, 1.0), (1 << 19, 1.3), (1 << 62, 3.0))
 
@@ -36,6 +42,7 @@ NEAR = ((3 << 13, 1.0), (1 << 19, 1.3), (1 << 62, 3.0))
 class Plan:
     """A transform of ``columns`` times ``rows`` numbers; their radices, in the order of the passes.
 
+    Without columns, `lanes` transforms side by side. ``fold``: "forward" or "inverse", if it is one of real numbers.
     ``tables`` has the place of each table: what it is, and where it begins, in elements. The order of
     numbers after all passes is a table of 64-bit integers by itself.
     """
@@ -49,8 +56,8 @@ class Plan:
     @property
     def name(self) -> str:
         """What tells this plan from others."""
-        return ".".join([self.element, str(self.lanes), "x".join(map(str, self.columns)), "x".join(map(str, self.rows)),
-                         self.fold])
+        radices = ("x".join(map(str, each)) for each in (self.columns, self.rows))
+        return ".".join([self.element, str(self.lanes), *radices, self.fold])
 
     @property
     def extents(self) -> tuple[int, int]:
@@ -69,6 +76,8 @@ class Plan:
             for number, radix in enumerate(radices[:-1]):
                 m //= radix
                 sizes[f"pass{axis}.{number}"] = 2 * (radix - 1) * m
+        if not self.columns:
+            return sizes if self.fold == "none" else {**sizes, "fold": 2 * n2}
         sizes["bases"], sizes["lanes"] = 2 * n1 * self.vectors(0), 2 * n1 * self.lanes
         if self.fold != "none":
             sizes["fold.bases"], sizes["fold.lanes"] = 2 * -(-(n1 * n2) // (2 * self.lanes)) + 2, 2 * self.lanes
@@ -86,13 +95,16 @@ class Plan:
     def workspace(self) -> int:
         """Elements of strips: those between, and one to work in."""
         n1, n2 = self.extents
+        if not self.columns:
+            return 4 * self.lanes * (n2 + 1)
         return 2 * self.lanes * (self.vectors(0) * n1 + max(n1, n2))
 
 
 def parse(name: str) -> Plan:
     """The plan with this name."""
     element, lanes, columns, rows, fold = name.split(".")
-    return Plan(element, int(lanes), tuple(map(int, columns.split("x"))), tuple(map(int, rows.split("x"))), fold)
+    radices = [tuple(map(int, each.split("x"))) if each else () for each in (columns, rows)]
+    return Plan(element, int(lanes), radices[0], radices[1], fold)
 
 
 @cache
@@ -124,17 +136,25 @@ def _slowdown(shape: Geometry, extent: int) -> float:
 
 
 @cache
-def plan(dtype: str, n: int, fold: str = "none") -> Plan | None:
-    """How ``n`` complex numbers are transformed; None if they have a large prime factor, or are few.
+def plan(dtype: str, n: int, fold: str = "none", count: int = 1) -> Plan | None:
+    """How ``count`` transforms of ``n`` complex numbers are done; None if NumPy's loops are to do it.
 
+    That is if n has a prime factor of more than 13, or if there are few numbers, and not many of such transforms.
     ``fold``: "forward" and "inverse" for the transform of 2 n real numbers.
     """
     shape = geometry(dtype)
     rest = n
-    while (factor := smallest_factor(rest)) <= max(RADICES) and rest > 1:
+    while rest > 1 and (factor := smallest_factor(rest)) in RADICES:
         rest //= factor
     if rest > 1:
         return None
+    chosen = _columns_and_rows(shape, n, fold)
+    if n >= shape.lanes <= count and (chosen is None or 2 * shape.lanes * shape.item_bytes * n <= SIDE_BY_SIDE):
+        return Plan(shape.element, shape.lanes, (), _radices(n)[1], fold)
+    return chosen
+
+
+def _columns_and_rows(shape: Geometry, n: int, fold: str) -> Plan | None:
     best, chosen = float("inf"), None
     # The nearest to a square is the first of equals.
     for n1 in sorted((d for d in range(shape.lanes, n // shape.lanes + 1) if n % d == 0), key=lambda d: d + n // d):
@@ -178,18 +198,22 @@ def tables(plan: Plan) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
             put(f"pass{axis}.{number}", roots(np.outer(np.arange(extent // radix), np.arange(1, radix)), extent))
             extent //= radix
     orders = order(plan.columns), order(plan.rows)
-    begins = np.minimum(np.arange(plan.vectors(0)) * plan.lanes, n2 - plan.lanes)
-    put("bases", roots(np.outer(begins, orders[0]), n1 * n2))
-    put_lanes("lanes", roots(np.outer(orders[0], lanes), n1 * n2))
-    if plan.fold != "none":
-        n = 2 * n1 * n2
-        bases = roots(np.arange(1, n // 4 + 1, plan.lanes), n)
-        ahead = roots(lanes, n)
-        if plan.fold == "inverse":
-            put("fold.bases", 1j * bases.conj())
-            put_lanes("fold.lanes", ahead.conj())
-        else:
-            put("fold.bases", -0.5j * bases)
-            put_lanes("fold.lanes", ahead)
-    groups = tuple(each[::radices[-1]].copy() for each, radices in zip(orders, (plan.columns, plan.rows), strict=True))
+    if plan.columns:
+        begins = np.minimum(np.arange(plan.vectors(0)) * plan.lanes, n2 - plan.lanes)
+        put("bases", roots(np.outer(begins, orders[0]), n1 * n2))
+        put_lanes("lanes", roots(np.outer(orders[0], lanes), n1 * n2))
+        if plan.fold != "none":
+            n = 2 * n1 * n2
+            bases = roots(np.arange(1, n // 4 + 1, plan.lanes), n)
+            ahead = roots(lanes, n)
+            if plan.fold == "inverse":
+                put("fold.bases", 1j * bases.conj())
+                put_lanes("fold.lanes", ahead.conj())
+            else:
+                put("fold.bases", -0.5j * bases)
+                put_lanes("fold.lanes", ahead)
+    elif plan.fold != "none":
+        ahead = roots(np.arange(1, n2), 2 * n2)
+        put("fold", 1j * ahead.conj() if plan.fold == "inverse" else -0.5j * ahead)
+    groups = tuple(each[::(1, *radices)[-1]].copy() for each, radices in zip(orders, (plan.columns, plan.rows), strict=True))
     return result, (groups[0], groups[1])

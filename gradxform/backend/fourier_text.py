@@ -1,7 +1,8 @@
-"""Discrete Fourier transforms as native routines: calls of the loops that NumPy's own transforms run.
+"""Discrete Fourier transforms as native routines: passes of our own, or calls of the loops that NumPy's transforms run.
 
-They are C++ code without a Python object in sight (pocketfft), reached through the table of loops that every ufunc of NumPy
-publishes. NumPy's transforms hold the GIL no more than ours do, and keep the plans of recent extents.
+`fourier_plan` says which lengths have passes, called here one after the other. NumPy's loops are C++
+code without a Python object in sight (pocketfft), reached through the table of loops that every ufunc of NumPy publishes. NumPy's
+transforms hold the GIL no more than ours do, and keep the plans of recent extents.
 """
 
 from __future__ import annotations
@@ -78,88 +79,126 @@ def _transform(
     return w.text()
 
 
-def _planned(plan: Plan, rows: int, operand: int, result: int, inverse: bool) -> RoutineText:
-    """``rows`` transforms by passes of our own; operand and result have so many elements."""
-    w = RoutineWriter(1, 1)
-    element, lanes, (n1, n2), name = plan.element, plan.lanes, plan.extents, plan.name
-    size, variant = 2 * lanes, "swapped" if inverse else "plain"
-    offsets, _ = plan.offsets()
+class _PlanWriter(RoutineWriter):
+    """A routine made of passes."""
 
-    def external(symbol: str) -> str:
-        w.declare(f"declare void @gx.fourier.{symbol}()")
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(1, 1)
+        self.plan = plan
+        self.declare("declare i64 @llvm.smin.i64(i64, i64)")
+        self.factors, self.offsets = self.external(f"factors.{plan.name}"), plan.offsets()[0]
+
+    def external(self, symbol: str) -> str:
+        self.declare(f"declare void @gx.fourier.{symbol}()")
         return f"@gx.fourier.{symbol}"
 
-    def call(function: str, *arguments: str) -> None:
-        symbol = f"gx.fourier.{function}.{element}.{lanes}"
-        w.declare(f"declare void @{symbol}({', '.join(argument.split()[0] for argument in arguments)}) nounwind")
-        w.line(f"call void @{symbol}({', '.join(arguments)})")
+    def call(self, function: str, *arguments: str) -> None:
+        symbol = f"gx.fourier.{function}.{self.plan.element}.{self.plan.lanes}"
+        self.declare(f"declare void @{symbol}({', '.join(argument.split()[0] for argument in arguments)}) nounwind")
+        self.line(f"call void @{symbol}({', '.join(arguments)})")
 
-    def table(key: str) -> str:
-        return f"ptr {w.offset(factors, offsets[key], element)}"
+    def at(self, base: str, index: str, times: int) -> str:
+        """The address of ``index`` times so many elements."""
+        return self.offset(base, self.value(f"mul i64 {index}, {times}"), self.plan.element)
 
-    def middle(axis: int, radices: tuple[int, ...], first: int) -> None:
-        m = plan.extents[axis] // prod(radices[:first])
+    def table(self, key: str) -> str:
+        return self.offset(self.factors, self.offsets[key], self.plan.element)
+
+    def order(self, axis: int) -> str:
+        return f"ptr {self.external(f'order{axis}.{self.plan.name}')}"
+
+    def first_of(self, vector: str, extent: int) -> str:
+        """Where a vector begins: the last one ends with the extent."""
+        place = self.value(f"mul i64 {vector}, {self.plan.lanes}")
+        return self.value(f"call i64 @llvm.smin.i64(i64 {place}, i64 {extent - self.plan.lanes})")
+
+    def middle(self, axis: int, strip: str, first: int) -> None:
+        """The passes in a strip, from the one with this number to the last but one."""
+        radices, extent = (self.plan.columns, self.plan.rows)[axis], self.plan.extents[axis]
+        m = extent // prod(radices[:first])
         for number, radix in enumerate(radices[first:-1], first):
             m //= radix
-            call(f"middle.{radix}.plain", f"ptr {strip}", table(f"pass{axis}.{number}"), f"i64 {m}",
-                 f"i64 {plan.extents[axis] // (m * radix)}")
+            self.call(f"middle.{radix}.plain", f"ptr {strip}", f"ptr {self.table(f'pass{axis}.{number}')}", f"i64 {m}",
+                      f"i64 {extent // (m * radix)}")
 
-    def start(vector: str, extent: int) -> str:
-        place, most = w.value(f"mul i64 {vector}, {lanes}"), extent - lanes
-        return w.value(f"call i64 @llvm.smin.i64(i64 {place}, i64 {most})")
 
-    def numbers(base: str, index: str) -> str:
-        return w.offset(base, w.value(f"mul i64 {index}, 2"), element)
-
-    w.declare("declare i64 @llvm.smin.i64(i64, i64)")
-    factors = external(f"factors.{name}")
-    between = w.offset("%workspace", size * max(n1, n2), element)
-    strip = "%workspace"
+def _planned(plan: Plan, rows: int, operand: int, result: int, inverse: bool) -> RoutineText:
+    """``rows`` transforms by passes of our own; operand and result have so many elements."""
+    w = _PlanWriter(plan)
+    variant = "swapped" if inverse else "plain"
+    if not plan.columns:
+        with w.loop(0, -(-rows // plan.lanes)) as vector:
+            begin = w.first_of(vector, rows)
+            _side_by_side(w, w.at("%x0", begin, operand), w.at("%y0", begin, result), operand, result, variant)
+        return w.text()
     with w.loop(0, rows) as row:
-        source = w.offset("%x0", w.value(f"mul i64 {row}, {operand}"), element)
-        target = w.offset("%y0", w.value(f"mul i64 {row}, {result}"), element)
-        if plan.fold == "inverse":
-            call("fold.0.inverse", f"ptr {source}", f"ptr {target}", table("fold.bases"), table("fold.lanes"), f"i64 {n1 * n2}")
-            source = target
-        radix, last, groups = plan.columns[0], plan.columns[-1], n1 // plan.columns[-1]
-        with w.loop(0, plan.vectors(0)) as vector:
-            call(f"first.{radix}.{variant}", f"ptr {numbers(source, start(vector, n2))}", f"ptr {strip}", table("pass0.0"),
-                 f"i64 {n1 // radix}", f"i64 {2 * n2}")
-            middle(0, plan.columns, 1)
-            to = w.offset(between, w.value(f"mul i64 {vector}, {n1 * size}"), element)
-            bases = w.offset(table("bases")[4:], w.value(f"mul i64 {vector}, {2 * n1}"), element)
-            call(f"last.{last}.between", f"ptr {strip}", f"ptr {to}", f"ptr {external(f'order0.{name}')}", f"ptr {bases}",
-                 table("lanes"), f"i64 {groups}")
-        last, groups = plan.rows[-1], n2 // plan.rows[-1]
-        with w.loop(0, plan.vectors(1)) as vector:
-            begin = start(vector, n1)
-            strips = w.offset(between, w.value(f"mul i64 {begin}, {size}"), element)
-            call("turn.0.plain", f"ptr {strips}", f"ptr {strip}", f"i64 {plan.vectors(0)}", f"i64 {n1 * size}",
-                 f"i64 {n2 - lanes}")
-            middle(1, plan.rows, 0)
-            call(f"last.{last}.{variant}", f"ptr {strip}", f"ptr {numbers(target, begin)}", f"ptr {external(f'order1.{name}')}",
-                 f"i64 {groups}", f"i64 {2 * n1}")
-        if plan.fold == "forward":
-            call("fold.0.forward", f"ptr {target}", f"ptr {target}", table("fold.bases"), table("fold.lanes"), f"i64 {n1 * n2}")
+        _columns_and_rows(w, w.at("%x0", row, operand), w.at("%y0", row, result), variant)
     return w.text()
 
 
-def planned(function: str, dtype: str, extent: int) -> Plan | None:
-    """How a transform of ``extent`` numbers is done by passes of our own; None if NumPy does it."""
+def _columns_and_rows(w: _PlanWriter, source: str, target: str, variant: str) -> None:
+    """One transform, from ``source`` to ``target``."""
+    plan, (n1, n2), strip = w.plan, w.plan.extents, "%workspace"
+    size = 2 * plan.lanes
+    between = w.offset(strip, size * max(n1, n2), plan.element)
+
+    def fold() -> None:
+        w.call(f"fold.0.{plan.fold}", f"ptr {source}", f"ptr {target}", f"ptr {w.table('fold.bases')}",
+               f"ptr {w.table('fold.lanes')}", f"i64 {n1 * n2}")
+
+    if plan.fold == "inverse":
+        fold()
+        source = target
+    radix, last = plan.columns[0], plan.columns[-1]
+    with w.loop(0, plan.vectors(0)) as vector:
+        w.call(f"first.{radix}.{variant}", f"ptr {w.at(source, w.first_of(vector, n2), 2)}", f"ptr {strip}",
+               f"ptr {w.table('pass0.0')}", f"i64 {n1 // radix}", f"i64 {2 * n2}")
+        w.middle(0, strip, 1)
+        w.call(f"last.{last}.between", f"ptr {strip}", f"ptr {w.at(between, vector, n1 * size)}", w.order(0),
+               f"ptr {w.at(w.table('bases'), vector, 2 * n1)}", f"ptr {w.table('lanes')}", f"i64 {n1 // last}")
+    last = plan.rows[-1]
+    with w.loop(0, plan.vectors(1)) as vector:
+        begin = w.first_of(vector, n1)
+        w.call("turn.0.plain", f"ptr {w.at(between, begin, size)}", f"ptr {strip}", f"i64 {plan.vectors(0)}",
+               f"i64 {n1 * size}", f"i64 {n2 - plan.lanes}")
+        w.middle(1, strip, 0)
+        w.call(f"last.{last}.{variant}", f"ptr {strip}", f"ptr {w.at(target, begin, 2)}", w.order(1), f"i64 {n2 // last}",
+               f"i64 {2 * n1}")
+    if plan.fold == "forward":
+        source = target
+        fold()
+
+
+def _side_by_side(w: _PlanWriter, source: str, target: str, operand: int, result: int, variant: str) -> None:
+    """As many transforms as there are lanes; rows have ``operand`` and ``result`` elements."""
+    plan, (_, n), strip = w.plan, w.plan.extents, "%workspace"
+    ordered, last = w.offset(strip, 2 * plan.lanes * (n + 1), plan.element), plan.rows[-1]
+    w.call(f"gather.0.{variant}", f"ptr {source}", f"ptr {strip}", f"i64 {operand // 2}", f"i64 {operand}")
+    if plan.fold == "inverse":
+        w.call("fold_strip.0.inverse", f"ptr {strip}", f"ptr {w.table('fold')}", f"i64 {n}")
+    w.middle(1, strip, 0)
+    w.call(f"last.{last}.within", f"ptr {strip}", f"ptr {ordered}", w.order(1), f"i64 {n // last}")
+    if plan.fold == "forward":
+        w.call("fold_strip.0.forward", f"ptr {ordered}", f"ptr {w.table('fold')}", f"i64 {n}")
+    w.call(f"spread.0.{variant}", f"ptr {ordered}", f"ptr {target}", f"i64 {result // 2}", f"i64 {result}")
+
+
+def planned(function: str, dtype: str, rows: int, extent: int) -> Plan | None:
+    """How ``rows`` transforms of ``extent`` numbers are done by passes of our own; None if NumPy does it."""
     if function in ("forward", "inverse"):
-        return plan_of(dtype, extent)
-    return None if extent % 2 else plan_of(dtype, extent // 2, "forward" if function == "real" else "inverse")
+        return plan_of(dtype, extent, "none", rows)
+    return None if extent % 2 else plan_of(dtype, extent // 2, "forward" if function == "real" else "inverse", rows)
 
 
-def workspace(function: str, dtype: str, extent: int) -> int:
-    """Bytes that a transform needs while it runs."""
-    plan = planned(function, dtype, extent)
+def workspace(function: str, dtype: str, rows: int, extent: int) -> int:
+    """Bytes that these transforms need while they run."""
+    plan = planned(function, dtype, rows, extent)
     return 0 if plan is None else -(-plan.workspace * _TYPES[dtype][1] // 64) * 64
 
 
 def _complex(function: str) -> Callable[[str, int, int], RoutineText]:
     def write(dtype: str, rows: int, extent: int) -> RoutineText:
-        plan = planned("forward", dtype, extent)
+        plan = planned("forward", dtype, rows, extent)
         if plan is not None:
             return _planned(plan, rows, 2 * extent, 2 * extent, function == "ifft")
         element, size, types = _TYPES[dtype]
@@ -169,7 +208,7 @@ def _complex(function: str) -> Callable[[str, int, int], RoutineText]:
 
 
 def _real(dtype: str, rows: int, extent: int) -> RoutineText:
-    plan = planned("real", dtype, extent)
+    plan = planned("real", dtype, rows, extent)
     if plan is not None:
         return _planned(plan, rows, extent, extent + 2, False)
     element, size, types = _TYPES[dtype]
@@ -178,7 +217,7 @@ def _real(dtype: str, rows: int, extent: int) -> RoutineText:
 
 
 def _inverse_real(dtype: str, rows: int, extent: int) -> RoutineText:
-    plan = planned("inverse_real", dtype, extent)
+    plan = planned("inverse_real", dtype, rows, extent)
     if plan is not None:
         return _planned(plan, rows, extent + 2, extent, False)
     element, size, types = _TYPES[dtype]

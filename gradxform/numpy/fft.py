@@ -1,6 +1,6 @@
 """Discrete Fourier transforms: the functions of ``numpy.fft``, in both modes of differentiation.
 
-Arguments, results, precision and normalisation are NumPy's. All are linear; compiled, they run NumPy's own native code.
+Arguments, results, precision and normalisation are NumPy's. All are linear.
 """
 
 from __future__ import annotations

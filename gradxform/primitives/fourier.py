@@ -3,7 +3,7 @@
 All are linear. The transform of complex numbers is symmetric and so its own transpose. That of real ones gives the first
 half of the spectrum only, the other being its mirror image; the transposes follow from that. Each has a sibling on
 numbers as they lie in memory, with the real and the imaginary part along a last axis of extent 2: what compiled code
-calls (see passes.complex_pairs). That is NumPy's own compiled code: pocketfft, by M. Reinecke.
+calls (see passes.complex_pairs). That is code of our own (backend/fourier_plan), or NumPy's: pocketfft, by M. Reinecke.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from gradxform.primitives.shape import pad, reshape
 #: Chunks into which many transforms are cut, so that threads can share them, if they take so many nanoseconds each.
 MOST_CHUNKS = 64
 CHUNK_WORK = 20_000.0
-#: Nanoseconds per element and binary digit of the extent, about.
-ELEMENT_WORK = 1.0
+#: Nanoseconds per element and binary digit of the extent, about: NumPy's loops, passes of our own.
+ELEMENT_WORK = (1.0, 0.2)
 
 
 def _length(name: str, x: ArrayType) -> int:
@@ -110,14 +110,13 @@ def _irfft_transpose(ct: Any, operands: Sequence[Any], *, extent: int) -> tuple[
 
 
 
+def _work(rows: int, extent: int, own: bool) -> float:
+    return ELEMENT_WORK[own] * rows * extent * max(extent.bit_length(), 1)
 
-def _work(rows: int, extent: int) -> float:
-    return ELEMENT_WORK * rows * extent * max(extent.bit_length(), 1)
 
-
-def _chunks(rows: int, extent: int) -> int:
+def _chunks(rows: int, extent: int, own: bool) -> int:
     """A number of equal parts."""
-    most = min(MOST_CHUNKS, int(_work(rows, extent) / CHUNK_WORK))
+    most = min(MOST_CHUNKS, int(_work(rows, extent, own) / CHUNK_WORK))
     return max((parts for parts in range(1, most + 1) if rows % parts == 0), default=1)
 
 
@@ -134,11 +133,13 @@ def _in_memory(name: str, operand_axes: int, result_axes: int, type_rule: Callab
         source, function = operands[0].type, routine_name(**params)
         lead = source.shape[:source.rank - operand_axes]
         extent = extent_of(source, **params)
-        chunks = _chunks(prod(lead), extent)
+        own = planned(function, source.dtype.name, prod(lead), extent) is not None
+        chunks = _chunks(prod(lead), extent, own)
         # Where the parts are the first extents as they are, operand and result are used where they lie.
         batch = next((lead[:axes] for axes in range(len(lead) + 1) if prod(lead[:axes]) == chunks), None)
-        if planned(function, source.dtype.name, extent):
-            batch = lead
+        plan = planned(function, source.dtype.name, prod(lead) // chunks, extent)
+        if plan is not None and plan.columns:
+            batch = lead  # each row by itself
         if batch is None:
             shape = (chunks, prod(lead) // chunks, *source.shape[source.rank - operand_axes:])
             whole = result[0].shape if isinstance(result, tuple) else result.shape
@@ -146,7 +147,7 @@ def _in_memory(name: str, operand_axes: int, result_axes: int, type_rule: Callab
         rows = prod(lead[len(batch):])
         routine = Routine(
             f"fft.{function}", (source.dtype.name, rows, extent), lambda x: (evaluate(x, **params),),
-            workspace=workspace(function, source.dtype.name, extent), work=_work(rows, extent))
+            workspace=workspace(function, source.dtype.name, rows, extent), work=_work(rows, extent, own))
         return Native(routine, batch)
 
     def bind_parts(x: Any, **params: Any) -> Any:
