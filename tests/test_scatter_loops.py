@@ -137,13 +137,17 @@ SIZES = [(200_000, 7), (200_000, 300), (60_000, 20_000), (50_000, 1)]
 
 
 @pytest.mark.parametrize("count, extent", SIZES)
-@pytest.mark.parametrize("order", ["sorted", "random", "skewed", "sorted but one", "negative"])
+@pytest.mark.parametrize("order", ["sorted", "even", "periodic", "random", "skewed", "sorted but one", "negative"])
 def test_many_updates(count: int, extent: int, order: str) -> None:
     indices = GENERATOR.integers(0, extent, count)
     if order == "skewed":
         indices = np.minimum(GENERATOR.geometric(0.4, count) - 1, extent - 1)
     if order.startswith("sorted"):
         indices.sort()
+    if order in ("even", "periodic"):
+        indices = np.arange(count) % extent
+        if order == "even":
+            indices.sort()
     if order == "sorted but one":
         indices[count // 3] = extent - 1
     given = indices - extent if order == "negative" else indices
@@ -272,15 +276,25 @@ def test_unsigned_indices_that_fit_are_not_checked() -> None:
 
 
 def test_the_loops_are_those_of_the_interpreter() -> None:
-    for order in ("sorted", "random"):
-        values, rows, columns, x = sparse(9000, 20)
+    for order in ("sorted", "random", "periodic", "short runs"):
+        values, rows, columns, x = sparse(9000, 2000 if order == "short runs" else 20)
         if order == "random":
             rows = GENERATOR.permutation(rows)
+        if order == "periodic":
+            rows = np.arange(9000) % 20
         stages = gx.jit(multiply).lower(values, rows, columns, x)
         kernel = kernel_of(stages.optimized)
         assert any(isinstance(s, If) for nest in kernel.nests for s in nest.body)
         (expected,) = interpret(kernel, [values, rows, columns, x])
         np.testing.assert_allclose(gx.jit(multiply)(values, rows, columns, x), expected, rtol=1e-12)
+
+
+def test_updates_that_may_be_made_in_any_order_are_taken_from_several_places_in_turn() -> None:
+    values, rows, columns, x = sparse(9000, 20)
+    assert "apart" in loops_of(multiply, values, rows, columns, x)
+    assert "apart" in loops_of(lambda x, i, v: x.at[i].max(v), x, rows, values)
+    assert "apart" not in loops_of(lambda x, i, v: x.at[i].set(v), x, rows, values)
+    assert "apart" not in loops_of(multiply, values[:8000], rows[:8000], columns[:8000], x)
 
 
 def test_an_index_that_the_loop_changes_is_not_taken_out() -> None:

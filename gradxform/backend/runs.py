@@ -1,15 +1,15 @@
-"""Updates that come in runs of one element are added up in a register.
+"""Updates that come in runs of one element are added up in a register, if it can be told where a run ends.
 
     for i: out[k(i)] += u(i)
-    ->  if the indices seem to be sorted:
-            for i: { if k(i) != last: { sum = out[k(i)] ; last = k(i) } ; sum += u(i) ; out[k(i)] = sum }
+    ->  if a few samples have long runs, or runs of even length:
+            for i: { if k(i) != last: { out[last] = sum ; last = k(i) ; sum = out[last] } ; sum += u(i) } ; out[last] = sum
         else:
-            for i: out[k(i)] += u(i)
+            for i: out[k(i)] += u(i), from several places in turn
 
 An element that has just been stored comes back from memory only after some cycles: a sum over a run of equal indices takes
-them for each update. Segment sums, and sparse matrices whose entries are in order, are such runs; the order of the updates,
-and so their sum, is the same. Whether an index is that of the update before can be predicted if indices are sorted; if
-they are not, but repeat by chance, guessing wrong costs more than memory does. So a few neighbours are compared first.
+them for each update. Segment sums, and sparse matrices whose entries are in order, are such runs. Where a run ends is
+guessed right by a processor if most runs are as long as the one before, as those of a matrix with the same number of entries
+in each row are; if not, guessing wrong costs more than memory does, and the updates are `interleave`d.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
+from gradxform.backend.interleave import distance, in_full, interleaved, ways_of
 from gradxform.dtypes import bool_, int64
 from gradxform.loopir.expression import (
     INDEX_CHECKS,
-    TRUE,
     ZERO,
     Apply,
     Expression,
+    Index,
     Load,
     Symbol,
     axis,
@@ -54,9 +55,15 @@ from gradxform.loopir.loops import (
     with_operands,
 )
 
-#: So many pairs of neighbours are looked at, in loops of at least so many iterations.
-SAMPLES = 64
+#: The shortest loops that are looked at, before they run, at so many places, for so many iterations each.
 LEAST_ITERATIONS = 8192
+WINDOWS, WINDOW = 4, 64
+#: Of these so many runs may be of another length than the one before; a run has two updates or more.
+ODD_RUNS = 12
+MOST_RUNS = WINDOWS * WINDOW // 2
+#: So many pairs of updates that would follow each other are looked at; in so many the element may be the same one.
+PAIRS = 64
+MOST_PAIRS = 16
 
 
 def gather_runs(kernel: Kernel) -> Kernel:
@@ -89,20 +96,59 @@ def _versions(loop: For, numbers: Iterator[int], locals_: list[Buffer]) -> list[
     if found is None:
         return None
     stem = f".r{next(numbers)}"
-    ordered = Buffer(f"ordered{stem}", bool_, (), "local")
-    last = Buffer(f"last{stem}", int64, (), "local")
-    total = Buffer(f"sum{stem}", found.statement.buffer.dtype, (), "local")
-    locals_ += [ordered, last, total]
-    sample = axis(f"p{stem}", SAMPLES)
-    place = index_add(loop.begin, index_mul(sample, (length - 2) // SAMPLES))
-    here, there = (_at(found.index, loop.symbol, index_add(place, integer(further))) for further in (0, 1))
-    in_order = Apply("logical_and", (Load(ordered, (), bool_), Apply("less_equal", (here, there), bool_)), bool_)
-    look = For(sample, ZERO, integer(SAMPLES), (Store(ordered, (), in_order),))
-    in_runs = _with_register(loop, found, last, total, stem)
-    return [
-        Store(ordered, (), TRUE), look,
-        If(Load(ordered, (), bool_), (Store(last, (), integer(-1)), in_runs), (loop,)),
+    look, steady = _even_runs(loop, found, length, stem, locals_)
+    in_runs = _with_register(loop, found, stem, locals_)
+    ways = ways_of(loop)
+    in_turn = [loop] if ways == 1 else _in_turn(loop, found, length, ways, stem, locals_)
+    return [*look, If(steady, tuple(in_runs), tuple(in_turn))]
+
+
+def _even_runs(
+    loop: For, found: _Update, length: int, stem: str, locals_: list[Buffer]
+) -> tuple[list[Statement], Expression]:
+    """Statements that look at some runs, and whether where they end can be told."""
+    buffers = [Buffer(f"{name}{stem}", int64, (), "local") for name in ("run", "usual", "runs", "odd")]
+    locals_ += buffers
+    run, usual, runs, odd = buffers
+    window, place = axis(f"w{stem}", WINDOWS), axis(f"p{stem}", WINDOW)
+    start = index_add(loop.begin, index_add(index_mul(window, (length - WINDOW - 1) // (WINDOWS - 1)), place))
+    here, there = (_at(found.index, loop.symbol, index_add(start, integer(further))) for further in (0, 1))
+    unusual = Apply("not_equal", (Load(run, (), int64), Load(usual, (), int64)), bool_)
+    ends = (
+        _count(odd, unusual), Accumulate(runs, (), "add", integer(1)),
+        Store(usual, (), Load(run, (), int64)), Store(run, (), ZERO),
+    )
+    body = (Accumulate(run, (), "add", integer(1)), If(Apply("not_equal", (here, there), bool_), ends, ()))
+    look: list[Statement] = [
+        *[Store(buffer, (), ZERO) for buffer in buffers],
+        For(window, ZERO, integer(WINDOWS), (For(place, ZERO, integer(WINDOW), body, ordered=True),), ordered=True),
     ]
+    limits = [Apply("less_equal", (Load(buffer, (), int64), integer(limit)), bool_)
+              for buffer, limit in ((odd, ODD_RUNS), (runs, MOST_RUNS))]
+    return look, Apply("logical_and", tuple(limits), bool_)
+
+
+def _in_turn(
+    loop: For, found: _Update, length: int, ways: int, stem: str, locals_: list[Buffer]
+) -> list[Statement]:
+    """The updates from several places in turn; not if the elements at these places are often the same."""
+    same = Buffer(f"same{stem}", int64, (), "local")
+    locals_.append(same)
+    far, apart, pair = Symbol(f"far{stem}", int64), Symbol(f"apart{stem}", int64), axis(f"q{stem}", PAIRS)
+    here = index_add(loop.begin, index_mul(pair, length // ways // PAIRS))
+    equal = Apply("equal", tuple([_at(found.index, loop.symbol, place) for place in (here, index_add(here, far))]), bool_)
+    often = Apply("greater", (Load(same, (), int64), integer(MOST_PAIRS)), bool_)
+    return [
+        Let(far, distance(loop.begin, loop.end, ways)),
+        Store(same, (), ZERO),
+        For(pair, ZERO, integer(PAIRS), (_count(same, equal),), ordered=True),
+        Let(apart, Apply("select", (often, ZERO, far), int64)),
+        *interleaved(loop, ways, apart, f"{stem}t"),
+    ]
+
+
+def _count(buffer: Buffer, condition: Expression) -> Statement:
+    return Accumulate(buffer, (), "add", Apply("select", (condition, integer(1), ZERO), int64))
 
 
 def _least_iterations(loop: For) -> int:
@@ -119,10 +165,11 @@ def _least_iterations(loop: For) -> int:
 class _Update:
     """The statement of a loop that updates elements which no other one touches.
 
-    The part of its index at ``position`` is looked up; ``index`` is the number found there, over the loop's symbol.
+    Its place is one over the loop's symbol, at ``position`` a number that is looked up: ``index``, before it is checked.
     """
 
     statement: Accumulate
+    place: Index
     position: int
     index: Expression
 
@@ -140,10 +187,7 @@ def _update(update: Statement, loop: For) -> _Update | None:
     if update.buffer in changed:
         return None
 
-    def value(expression: Expression) -> Expression:
-        return substitute(expression, lambda part: value(lets[part]) if isinstance(part, Symbol) and part in lets else None)
-
-    places = [value(part) for part in update.index]
+    places = [in_full(part, lets) for part in update.index]
     varying = [position for position, part in enumerate(places) if loop.symbol in symbols(part)]
     if len(varying) != 1:
         return None
@@ -154,19 +198,30 @@ def _update(update: Statement, loop: For) -> _Update | None:
     if any(isinstance(part, Apply) and part.operation in (*INDEX_CHECKS, "guard") for part in inside):
         return None
     buffers = {part.buffer for part in inside if isinstance(part, Load)}
-    return _Update(update, varying[0], index) if buffers and not buffers & changed else None
+    return _Update(update, tuple(places), varying[0], index) if buffers and not buffers & changed else None
 
 
 def _at(expression: Expression, symbol: Symbol, place: Expression) -> Expression:
     return substitute(expression, lambda part: place if part is symbol else None)
 
 
-def _with_register(loop: For, update: _Update, last: Buffer, total: Buffer, stem: str) -> For:
+def _with_register(loop: For, update: _Update, stem: str, locals_: list[Buffer]) -> list[Statement]:
     """The loop, over symbols of its own, with the element of the update before in a register."""
+    numbers = [Buffer(f"{name}{stem}", int64, (), "local") for name in ("key", "last")]
+    key, last = numbers
+    buffer, operation, position = update.statement.buffer, update.statement.operation, update.position
+    total = Buffer(f"sum{stem}", buffer.dtype, (), "local")
+    locals_ += [key, last, total]
     names: dict[Symbol, Symbol] = {loop.symbol: axis(f"{loop.symbol.name}{stem}", loop.symbol.extent)}
 
     def renamed(expression: Expression) -> Expression:
         return substitute(expression, lambda part: names.get(part) if isinstance(part, Symbol) else None)
+
+    index = tuple([Load(last, (), int64) if n == position else part for n, part in enumerate(update.place)])
+    keep = Store(buffer, index, Load(total, (), total.dtype))
+
+    def begin(number: Expression, place: Expression) -> list[Statement]:
+        return [Store(key, (), number), Store(last, (), place), Store(total, (), Load(buffer, index, total.dtype))]
 
     body: list[Statement] = []
     for statement in loop.body:
@@ -176,14 +231,14 @@ def _with_register(loop: For, update: _Update, last: Buffer, total: Buffer, stem
             body.append(Let(symbol, new.value))
         elif statement is update.statement:
             assert isinstance(new, Accumulate)
-            key = Symbol(f"k{stem}", int64)
-            index = tuple([key if n == update.position else part for n, part in enumerate(new.index)])
-            other = Apply("not_equal", (key, Load(last, (), int64)), bool_)
-            start = (Store(total, (), Load(new.buffer, index, total.dtype)), Store(last, (), key))
+            number = Symbol(f"k{stem}", int64)
+            other = Apply("not_equal", (number, Load(key, (), int64)), bool_)
             body += [
-                Let(key, new.index[update.position]), If(other, start, ()), Accumulate(total, (), new.operation, new.value),
-                Store(new.buffer, index, Load(total, (), total.dtype)),
+                Let(number, renamed(update.index)),
+                If(other, (keep, *begin(number, renamed(update.place[position]))), ()),
+                Accumulate(total, (), operation, new.value),
             ]
         else:
             body.append(new)
-    return replace(loop, symbol=names[loop.symbol], body=tuple(body))
+    first = [_at(part, loop.symbol, loop.begin) for part in (update.index, update.place[position])]
+    return [*begin(*first), replace(loop, symbol=names[loop.symbol], body=tuple(body)), keep]

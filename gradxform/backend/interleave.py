@@ -1,0 +1,127 @@
+"""Updates at computed indices are taken from several places of a loop in turn.
+
+    for i in a .. b: out[k(i)] += u(i)
+    ->  for j in 0 .. d: { out[k(a + j)] += u(a + j) ; out[k(a + d + j)] += u(a + d + j) ; ... }
+        for i in a + 4 * d .. b: out[k(i)] += u(i)
+
+Indices that are near each other are often equal, and what has just been stored comes back from memory only after some cycles.
+Updates from places that are far apart seldom touch the same element, so they need not wait for each other, whatever the order
+of the indices; nor is anything guessed. The order of the updates is another one, which the number of iterations and the
+indices decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gradxform.dtypes import bool_, int64
+from gradxform.loopir.expression import (
+    ZERO,
+    Apply,
+    Expression,
+    Load,
+    Symbol,
+    axis,
+    index_add,
+    index_mul,
+    integer,
+    known,
+    loads,
+    parts,
+    substitute,
+)
+from gradxform.loopir.loops import Accumulate, Buffer, For, Let, Statement, Store, operands, with_operands
+
+#: At most so many places, and so many that a processor can fetch ahead along the arrays at all of them.
+WAYS = 4
+STREAMS = 9
+#: Places are apart by a multiple of this and 8 more, so that they do not meet in the same lines of the first cache.
+STEP = 128
+COMMUTATIVE = ("add", "mul", "maximum", "minimum", "logical_and", "logical_or")
+
+
+def ways_of(loop: For) -> int:
+    """From how many places of ``loop`` its iterations may be taken in turn; 1 if they must run in order, or do without."""
+    lets = {statement.symbol: statement.value for statement in loop.body if isinstance(statement, Let)}
+    changed: dict[Buffer, str] = {}
+    found = [load for statement in loop.body for operand in operands(statement) for load in loads(operand)]
+    streamed = {load.buffer for load in found if loop.symbol in load.index}
+    looked_up = False
+    for statement in loop.body:
+        if isinstance(statement, Let):
+            continue
+        if not isinstance(statement, (Store, Accumulate)) or statement.buffer.dtype == bool_:
+            return 1
+        operation = statement.operation if isinstance(statement, Accumulate) else "store"
+        if isinstance(statement, Store):
+            if loop.symbol not in statement.index or statement.buffer in changed:
+                return 1
+            streamed.add(statement.buffer)
+        elif operation not in COMMUTATIVE or changed.get(statement.buffer, operation) != operation:
+            return 1
+        else:
+            looked_up = looked_up or any(isinstance(inner, Load) for part in statement.index
+                                         for inner in parts(in_full(part, lets)))
+        changed[statement.buffer] = operation
+    if not looked_up or not changed.keys().isdisjoint({load.buffer for load in found}):
+        return 1
+    return max(2, min(WAYS, STREAMS // max(len(streamed), 1)))
+
+
+def in_full(expression: Expression, lets: Mapping[Symbol, Expression]) -> Expression:
+    """The expression with what symbols stand for in their places."""
+    return substitute(expression,
+                      lambda part: in_full(lets[part], lets) if isinstance(part, Symbol) and part in lets else None)
+
+
+def distance(begin: Expression, end: Expression, ways: int) -> Expression:
+    """How far apart the places are."""
+    length = index_add(end, index_mul(begin, -1))
+    number = known(length)
+    if number is not None:
+        return integer((number // ways - 8) // STEP * STEP + 8)
+    share = Apply("floor_divide", (length, integer(ways)), int64)
+    steps = Apply("floor_divide", (index_add(share, integer(-8)), integer(STEP)), int64)
+    return index_add(index_mul(steps, STEP), integer(8))
+
+
+def interleaved(loop: For, ways: int, apart: Symbol, stem: str) -> list[Statement]:
+    """The iterations of ``loop``, from ``ways`` places that are ``apart`` from each other, and then what is left of them."""
+    step = axis(f"{loop.symbol.name}{stem}", loop.symbol.extent)
+    names: list[dict[Symbol, Symbol]] = []
+    body: list[Statement] = []
+    for way in range(ways):
+        here = Symbol(f"{step.name}.{way}", int64, loop.symbol.extent)
+        names.append({loop.symbol: here})
+        body.append(Let(here, index_add(index_add(loop.begin, index_mul(apart, way)), step)))
+    for number, statement in enumerate(loop.body):
+        # First all that is read, then all that is stored.
+        updates: list[Statement] = []
+        for way, own in enumerate(names):
+            lets, update = _copy(statement, own, f"{stem}.{number}.{way}")
+            body += lets
+            updates += update
+        body += updates
+    rest = replace(loop, begin=index_add(loop.begin, index_mul(apart, ways)))
+    return [For(step, ZERO, apart, tuple(body), ordered=True, work=loop.work * ways), rest]
+
+
+def _copy(statement: Statement, names: dict[Symbol, Symbol], stem: str) -> tuple[list[Statement], list[Statement]]:
+    """A statement under other names: what it reads, bound to symbols, and what it then stores."""
+    before: list[Statement] = []
+
+    def bound(part: Expression, letter: str) -> Symbol:
+        symbol = Symbol(f"{letter}{stem}", part.dtype, part.extent if isinstance(part, Symbol) else -1)
+        before.append(Let(symbol, part))
+        return symbol
+
+    new = with_operands(statement, lambda whole: substitute(
+        whole, lambda part: names.get(part) if isinstance(part, Symbol) else None))
+    if isinstance(new, Let):
+        names[new.symbol] = symbol = Symbol(f"{new.symbol.name}{stem}", new.symbol.dtype, new.symbol.extent)
+        return [Let(symbol, new.value)], []
+    assert isinstance(new, (Store, Accumulate))
+    index = tuple([bound(part, f"k{position}") if loads(part) else part for position, part in enumerate(new.index)])
+    value = bound(new.value, "u")
+    return before, [replace(new, index=index, value=value)]
