@@ -291,10 +291,10 @@ def test_the_loops_are_those_of_the_interpreter() -> None:
 
 def test_updates_that_may_be_made_in_any_order_are_taken_from_several_places_in_turn() -> None:
     values, rows, columns, x = sparse(9000, 20)
-    assert "apart" in loops_of(multiply, values, rows, columns, x)
-    assert "apart" in loops_of(lambda x, i, v: x.at[i].max(v), x, rows, values)
-    assert "apart" not in loops_of(lambda x, i, v: x.at[i].set(v), x, rows, values)
-    assert "apart" not in loops_of(multiply, values[:8000], rows[:8000], columns[:8000], x)
+    assert "left.r0t" in loops_of(multiply, values, rows, columns, x)
+    assert "left.r0t" in loops_of(lambda x, i, v: x.at[i].max(v), x, rows, values)
+    assert "left.r0t" not in loops_of(lambda x, i, v: x.at[i].set(v), x, rows, values)
+    assert "left.r0t" not in loops_of(multiply, values[:8000], rows[:8000], columns[:8000], x)
 
 
 def test_an_index_that_the_loop_changes_is_not_taken_out() -> None:

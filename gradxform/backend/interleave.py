@@ -17,16 +17,13 @@ from dataclasses import replace
 
 from gradxform.dtypes import bool_, int64
 from gradxform.loopir.expression import (
-    ZERO,
     Apply,
     Expression,
     Load,
     Symbol,
     axis,
     index_add,
-    index_mul,
     integer,
-    known,
     loads,
     parts,
     substitute,
@@ -75,26 +72,23 @@ def in_full(expression: Expression, lets: Mapping[Symbol, Expression]) -> Expres
                       lambda part: in_full(lets[part], lets) if isinstance(part, Symbol) and part in lets else None)
 
 
-def distance(begin: Expression, end: Expression, ways: int) -> Expression:
-    """How far apart the places are."""
-    length = index_add(end, index_mul(begin, -1))
-    number = known(length)
-    if number is not None:
-        return integer((number // ways - 8) // STEP * STEP + 8)
-    share = Apply("floor_divide", (length, integer(ways)), int64)
-    steps = Apply("floor_divide", (index_add(share, integer(-8)), integer(STEP)), int64)
-    return index_add(index_mul(steps, STEP), integer(8))
+def distance(iterations: int, ways: int) -> int:
+    """How far apart the places are in a loop of at least so many iterations: a number, which costs no register for each."""
+    return (iterations // ways - 8) // STEP * STEP + 8
 
 
-def interleaved(loop: For, ways: int, apart: Symbol, stem: str) -> list[Statement]:
-    """The iterations of ``loop``, from ``ways`` places that are ``apart`` from each other, and then what is left of them."""
+def interleaved(loop: For, ways: int, apart: int, condition: Expression, stem: str) -> list[Statement]:
+    """The iterations of ``loop`` from ``ways`` places ``apart`` from each other, if ``condition``; then those that are left."""
     step = axis(f"{loop.symbol.name}{stem}", loop.symbol.extent)
+    end, left = Symbol(f"end{stem}", int64), Symbol(f"left{stem}", int64)
+    ends = [Let(symbol, Apply("select", (condition, index_add(loop.begin, integer(steps)), loop.begin), int64))
+            for symbol, steps in ((end, apart), (left, ways * apart))]
     names: list[dict[Symbol, Symbol]] = []
     body: list[Statement] = []
     for way in range(ways):
         here = Symbol(f"{step.name}.{way}", int64, loop.symbol.extent)
         names.append({loop.symbol: here})
-        body.append(Let(here, index_add(index_add(loop.begin, index_mul(apart, way)), step)))
+        body.append(Let(here, index_add(step, integer(way * apart))))
     for number, statement in enumerate(loop.body):
         # First all that is read, then all that is stored.
         updates: list[Statement] = []
@@ -103,8 +97,8 @@ def interleaved(loop: For, ways: int, apart: Symbol, stem: str) -> list[Statemen
             body += lets
             updates += update
         body += updates
-    rest = replace(loop, begin=index_add(loop.begin, index_mul(apart, ways)))
-    return [For(step, ZERO, apart, tuple(body), ordered=True, work=loop.work * ways), rest]
+    in_turn = For(step, loop.begin, end, tuple(body), ordered=True, work=loop.work * ways)
+    return [*ends, in_turn, replace(loop, begin=left)]
 
 
 def _copy(statement: Statement, names: dict[Symbol, Symbol], stem: str) -> tuple[list[Statement], list[Statement]]:

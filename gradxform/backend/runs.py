@@ -29,7 +29,9 @@ from gradxform.loopir.expression import (
     Load,
     Symbol,
     axis,
+    conjunction,
     index_add,
+    index_divmod,
     index_mul,
     index_range,
     integer,
@@ -64,6 +66,8 @@ MOST_RUNS = WINDOWS * WINDOW // 2
 #: So many pairs of updates that would follow each other are looked at; in so many the element may be the same one.
 PAIRS = 64
 MOST_PAIRS = 16
+#: Among so few elements neighbours are often the same without being in order: the bins of a histogram.
+FEW_BYTES = 16 * 1024
 
 
 def gather_runs(kernel: Kernel) -> Kernel:
@@ -96,22 +100,23 @@ def _versions(loop: For, numbers: Iterator[int], locals_: list[Buffer]) -> list[
     if found is None:
         return None
     stem = f".r{next(numbers)}"
-    look, steady = _even_runs(loop, found, length, stem, locals_)
+    look, repeated, even = _samples(loop, found, length, stem, locals_)
     in_runs = _with_register(loop, found, stem, locals_)
     ways = ways_of(loop)
-    in_turn = [loop] if ways == 1 else _in_turn(loop, found, length, ways, stem, locals_)
-    return [*look, If(steady, tuple(in_runs), tuple(in_turn))]
+    in_turn = [loop] if ways == 1 else _in_turn(loop, found, length, ways, repeated, stem, locals_)
+    return [*look, If(conjunction((repeated, even)), tuple(in_runs), tuple(in_turn))]
 
 
-def _even_runs(
+def _samples(
     loop: For, found: _Update, length: int, stem: str, locals_: list[Buffer]
-) -> tuple[list[Statement], Expression]:
-    """Statements that look at some runs, and whether where they end can be told."""
+) -> tuple[list[Statement], Expression, Expression]:
+    """Statements that look at some runs; whether indices are often repeated, and whether where runs end can be told."""
     buffers = [Buffer(f"{name}{stem}", int64, (), "local") for name in ("run", "usual", "runs", "odd")]
     locals_ += buffers
     run, usual, runs, odd = buffers
-    window, place = axis(f"w{stem}", WINDOWS), axis(f"p{stem}", WINDOW)
-    start = index_add(loop.begin, index_add(index_mul(window, (length - WINDOW - 1) // (WINDOWS - 1)), place))
+    place = axis(f"p{stem}", WINDOWS * WINDOW)
+    window, inside = index_divmod(place, WINDOW)
+    start = index_add(loop.begin, index_add(index_mul(window, (length - WINDOW - 1) // (WINDOWS - 1)), inside))
     here, there = (_at(found.index, loop.symbol, index_add(start, integer(further))) for further in (0, 1))
     unusual = Apply("not_equal", (Load(run, (), int64), Load(usual, (), int64)), bool_)
     ends = (
@@ -121,29 +126,29 @@ def _even_runs(
     body = (Accumulate(run, (), "add", integer(1)), If(Apply("not_equal", (here, there), bool_), ends, ()))
     look: list[Statement] = [
         *[Store(buffer, (), ZERO) for buffer in buffers],
-        For(window, ZERO, integer(WINDOWS), (For(place, ZERO, integer(WINDOW), body, ordered=True),), ordered=True),
+        For(place, ZERO, integer(WINDOWS * WINDOW), body, ordered=True),
     ]
-    limits = [Apply("less_equal", (Load(buffer, (), int64), integer(limit)), bool_)
-              for buffer, limit in ((odd, ODD_RUNS), (runs, MOST_RUNS))]
-    return look, Apply("logical_and", tuple(limits), bool_)
+    repeated, even = [Apply("less_equal", (Load(buffer, (), int64), integer(limit)), bool_)
+                      for buffer, limit in ((runs, MOST_RUNS), (odd, ODD_RUNS))]
+    return look, repeated, even
 
 
 def _in_turn(
-    loop: For, found: _Update, length: int, ways: int, stem: str, locals_: list[Buffer]
+    loop: For, found: _Update, length: int, ways: int, repeated: Expression, stem: str, locals_: list[Buffer]
 ) -> list[Statement]:
-    """The updates from several places in turn; not if the elements at these places are often the same."""
+    """The updates from several places in turn, if neighbours are often of the same element, and these places are not."""
     same = Buffer(f"same{stem}", int64, (), "local")
     locals_.append(same)
-    far, apart, pair = Symbol(f"far{stem}", int64), Symbol(f"apart{stem}", int64), axis(f"q{stem}", PAIRS)
-    here = index_add(loop.begin, index_mul(pair, length // ways // PAIRS))
-    equal = Apply("equal", tuple([_at(found.index, loop.symbol, place) for place in (here, index_add(here, far))]), bool_)
-    often = Apply("greater", (Load(same, (), int64), integer(MOST_PAIRS)), bool_)
+    apart, pair = distance(length, ways), axis(f"q{stem}", PAIRS)
+    here = index_add(loop.begin, index_mul(pair, apart // PAIRS))
+    both = [_at(found.index, loop.symbol, place) for place in (here, index_add(here, integer(apart)))]
+    seldom = Apply("less_equal", (Load(same, (), int64), integer(MOST_PAIRS)), bool_)
+    buffer = found.statement.buffer
+    few = buffer.shape[found.position] * buffer.dtype.itemsize <= FEW_BYTES
     return [
-        Let(far, distance(loop.begin, loop.end, ways)),
         Store(same, (), ZERO),
-        For(pair, ZERO, integer(PAIRS), (_count(same, equal),), ordered=True),
-        Let(apart, Apply("select", (often, ZERO, far), int64)),
-        *interleaved(loop, ways, apart, f"{stem}t"),
+        For(pair, ZERO, integer(PAIRS), (_count(same, Apply("equal", tuple(both), bool_)),), ordered=True),
+        *interleaved(loop, ways, apart, seldom if few else conjunction((repeated, seldom)), f"{stem}t"),
     ]
 
 
