@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import field
 
 from gradxform.backend.elementary import Request, declarations, definitions
 from gradxform.data_class import data_class
 from gradxform.ir import Callback
+
+#: How the function is called that notes an index out of range: it keeps the registers, so that loops need not see to them.
+NOTE_CALL = "preserve_mostcc " if platform.machine().lower() in ("x86_64", "amd64", "aarch64", "arm64") else ""
 
 
 @data_class(slots=True)

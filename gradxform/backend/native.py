@@ -18,6 +18,7 @@ from functools import cache
 from math import prod
 from typing import TYPE_CHECKING
 
+from gradxform.backend.module import NOTE_CALL
 from gradxform.backend.routine_text import RoutineText
 from gradxform.errors import CompileError
 from gradxform.loopir.loops import WORKSPACE, Native, Region
@@ -124,7 +125,8 @@ def _chunk_text(name: str, routine: str, statement: Native, sizes: list[int], si
         cases = " ".join(f"i64 {code}, label %failure{code}" for code in range(1, len(sites) + 1))
         lines.append(f"switch i64 %code, label %on [{cases}]")
         for code, site in enumerate(sites, 1):
-            lines += [f"failure{code}:", f"call void @gx.note(ptr {status}, i64 0, i64 {site << 48})", "br label %on"]
+            noted = f"call {NOTE_CALL}void @gx.note(ptr {status}, i64 0, i64 {site << 48})"
+            lines += [f"failure{code}:", noted, "br label %on"]
     else:
         lines.append("br label %on")
     lines += ["on:", "%next = add nsw i64 %i, 1", "%more = icmp slt i64 %next, %end",

@@ -23,7 +23,7 @@ from gradxform.backend.instructions import (
     type_name,
 )
 from gradxform.backend.liveness import free_symbols, touched
-from gradxform.backend.module import Module
+from gradxform.backend.module import NOTE_CALL, Module
 from gradxform.backend.native import write_native
 from gradxform.backend.stream_text import streamable, targets, write_streamed
 from gradxform.backend.turn_text import columns_place, rows_of, write_turned
@@ -131,7 +131,7 @@ end:
 }"""
 
 #: Notes the first index that is out of range.
-NOTE_INDEX = f"""define internal void @gx.note(ptr captures(none) %status, i64 %index, i64 %site)
+NOTE_INDEX = f"""define internal {NOTE_CALL}void @gx.note(ptr captures(none) %status, i64 %index, i64 %site)
     noinline cold nounwind willreturn memory(argmem: readwrite) {{
   %old = load atomic i64, ptr %status monotonic, align 8
   %first = icmp eq i64 %old, 0
@@ -361,7 +361,7 @@ class NestWriter:
         else:
             shown = index
         self.take(NOTE_INDEX)
-        self.append(f"call void @gx.note(ptr %status, i64 {shown}, i64 {site << 48})")
+        self.append(f"call {NOTE_CALL}void @gx.note(ptr %status, i64 {shown}, i64 {site << 48})")
         last = self.label
         self.append(f"br label %{done}")
         self.start_block(done)
@@ -376,7 +376,7 @@ class NestWriter:
         self.append(f"br i1 {outside}, label %{wrong}, label %{right}, !prof !{self.module.rarely()}")
         self.start_block(wrong)
         self.take(NOTE_INDEX)
-        self.append(f"call void @gx.note(ptr %status, i64 {farthest}, i64 {site << 48})")
+        self.append(f"call {NOTE_CALL}void @gx.note(ptr %status, i64 {farthest}, i64 {site << 48})")
         self.append(f"br label %{right}")
         self.start_block(right)
 
