@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gradxform.backend.carried import carry_kernel
 from gradxform.backend.compile import Tier
 from gradxform.backend.emit import emit_kernel
 from gradxform.backend.entry import emit_entry
@@ -43,7 +44,7 @@ def kernel_of(program: Program, journal: Journal | None = None) -> Kernel:
     told = journal if journal is not None else SILENT
     kernel = gather_runs(hoist_indices(build_kernel(lower_program(program, told), told)))
     kernel = fission_kernel(strip_kernel(unroll_kernel(kernel), told), told)
-    kernel = join_rows(jam_kernel(split_kernel(cut_kernel(kernel), told)))
+    kernel = carry_kernel(join_rows(jam_kernel(split_kernel(cut_kernel(kernel), told))))
     told.finish(kernel)
     return check_kernel(kernel) if config.verify_ir else kernel
 
