@@ -1,8 +1,8 @@
 """Discrete Fourier transforms as native routines: passes of our own, or calls of the loops that NumPy's transforms run.
 
-`fourier_plan` says which lengths have passes, called here one after the other. NumPy's loops are C++
-code without a Python object in sight (pocketfft), reached through the table of loops that every ufunc of NumPy publishes. NumPy's
-transforms hold the GIL no more than ours do, and keep the plans of recent extents.
+`fourier_plan` says which lengths have passes, called here one after the other. NumPy's loops are C++ code without a Python
+object in sight (pocketfft), reached through the table of loops that every ufunc of NumPy publishes. They hold the GIL no more
+than ours do, and keep the plans of recent extents.
 """
 
 from __future__ import annotations
