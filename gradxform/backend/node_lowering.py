@@ -71,8 +71,10 @@ LEAST_SIDE = 4
 NARROW = 16
 NARROW_SIZE = 4096
 LONG = 512
-#: So is a sum of so many products for each element of a small result: one pass over both operands, packing neither.
+#: So is a sum of so many products for each of so many elements, which stay in the second cache: one pass over both operands,
+#: packing neither.
 LONG_SUM = 4096
+SUMS = 16384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -467,8 +469,9 @@ class Lowering:
         inner = prod(ls[a] for a in c.lhs_contracting)
         small = rows * columns * inner < PRODUCT_THRESHOLD or min(rows, columns, inner) < LEAST_SIDE
         least, middle, most = sorted((rows, columns, inner))
-        narrow = not small and batch == 1 and least * middle <= NARROW_SIZE and (
-            most >= LONG if least <= NARROW else inner == most >= LONG_SUM) and all(map(self.is_plain_matrix, operands))
+        long_sum = inner == most >= LONG_SUM and least * middle <= SUMS
+        narrow = not small and batch == 1 and (long_sum or (
+            least <= NARROW and most >= LONG and least * middle <= NARROW_SIZE)) and all(map(self.is_plain_matrix, operands))
         panels = not small and not narrow and is_float(var.type.dtype)
         self.journal.how(
             [var], "product" if panels else "loops", "{}{}x{}x{}: {:,} multiply-adds{}", f"{batch} of " if batch > 1 else "",
@@ -501,7 +504,7 @@ class Lowering:
         dtype = var.type.dtype
         expression = Apply("mul", (left(tuple(left_index)), right(tuple(right_index))), dtype)
         symbols = tuple(a for a in reduced if isinstance(a, Symbol))
-        self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add"))
+        self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add", in_blocks=narrow and long_sum))
 
     def is_plain_matrix(self, operand: Reader) -> bool:
         """Whether it is read as it lies in memory: anything else is better packed once than read for each column."""

@@ -16,6 +16,8 @@ from gradxform.loopir.routine import Routine
 SMALL_ELEMENTS = 32
 #: What a call into Python is taken to last, in nanoseconds.
 CALL_WORK = 5_000.0
+#: Estimated nanoseconds for a multiplication and addition in a product of matrices.
+MULTIPLY_ADD = 0.05
 
 
 @dataclass(slots=True, eq=False)
@@ -136,6 +138,7 @@ class Node:
     ``bases`` pairs results with the values whose memory they take over; ``after`` are variables whose nodes must run
     before this one because they read such a value, or have an ``effect`` that comes before its own, or stand in front
     of a barrier. A node ``apart`` does not even share straight-line code with these, so that memory can be used again.
+    ``in_blocks`` is a product of matrices that goes through its long sum in blocks, for which its results stay in the caches.
     """
 
     var: Var
@@ -155,6 +158,7 @@ class Node:
     results: tuple[Var, ...] = ()
     after: list[Var] = field(default_factory=list)
     apart: bool = False
+    in_blocks: bool = False
     reads: list[Load] = field(default_factory=list)
     loop_axes: tuple[Symbol, ...] = ()
     cost: float = 0.0
@@ -170,6 +174,8 @@ class Node:
 
     def own_cost(self) -> float:
         """Estimated nanoseconds per point of its loops."""
+        if self.in_blocks:
+            return MULTIPLY_ADD
         found = expression_cost(self.expression)
         if self.kind == "scatter":
             # One element after the other, unless whole rows are updated.
@@ -227,7 +233,7 @@ class Node:
         """Estimated nanoseconds on one core."""
         if self.product is not None:
             p = self.product
-            return 0.05 * p.batch * p.rows * p.inner * p.columns
+            return MULTIPLY_ADD * p.batch * p.rows * p.inner * p.columns
         if self.loop is not None:
             body = sum(node.work for node in (*self.loop.head, *self.loop.body))
             return self.loop.iterations * (2.0 + body)

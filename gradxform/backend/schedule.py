@@ -229,7 +229,7 @@ class Partition:
         """Whether ``node`` sums over ``axis`` into so many results that they leave the cache from one term to the next,
         and reads so little along it that sharing a loop with those who made or read that saves nothing.
         """
-        if axis not in node.reduced:
+        if axis not in node.reduced or node.in_blocks:
             return False
         results = prod(a.extent for a in node.loop_axes if a not in self.bound and a not in node.reduced)
         if results <= CACHED_ELEMENTS:

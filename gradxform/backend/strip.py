@@ -94,8 +94,8 @@ def _pieces(loop: For, blocks: Blocks, around: For | None) -> list[Statement] | 
     per_iteration = max(_bytes_read_again(loop, groups) + sum(buffer.nbytes for buffer in private if buffer.shape), 1)
     while lanes >= LEAST_LANES and lanes * per_iteration > BLOCK_BYTES:
         lanes //= 2
-    if products and lanes < LEAST_LANES <= TILE_BYTES // per_iteration:
-        lanes = LEAST_LANES
+    if products and lanes < MOST_LANES and MOST_LANES <= TILE_BYTES // per_iteration:
+        lanes = MOST_LANES
     if lanes < LEAST_LANES:
         return None
     return blocks.pieces(loop, groups, private, lanes, _finished if products else lambda piece: piece)
