@@ -469,7 +469,7 @@ class Lowering:
         inner = prod(ls[a] for a in c.lhs_contracting)
         small = rows * columns * inner < PRODUCT_THRESHOLD or min(rows, columns, inner) < LEAST_SIDE
         least, middle, most = sorted((rows, columns, inner))
-        long_sum = inner == most >= LONG_SUM and least * middle <= SUMS
+        long_sum = is_float(var.type.dtype) and inner == most >= LONG_SUM and least * middle <= SUMS
         narrow = not small and batch == 1 and (long_sum or (
             least <= NARROW and most >= LONG and least * middle <= NARROW_SIZE)) and all(map(self.is_plain_matrix, operands))
         panels = not small and not narrow and is_float(var.type.dtype)

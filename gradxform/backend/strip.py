@@ -17,7 +17,7 @@ from math import prod
 
 from gradxform.backend.blocks import Blocks, accesses, loads_of
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
-from gradxform.backend.jam import contracted, filled_by, own_buffers, products_in, target_of
+from gradxform.backend.jam import contracted, filled_by, own_buffers, products_in, target_of, work_of
 from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.liveness import touched
 from gradxform.loopir.expression import ZERO, Apply, Expression, Symbol, known, parts, symbols
@@ -39,6 +39,8 @@ from gradxform.loopir.loops import (
 BLOCK_BYTES = 24 * 1024
 #: Where pieces are tiles, the next cache will do, rather than no blocks at all.
 TILE_BYTES = 256 * 1024
+#: Multiplications for each byte of an iteration from which on that cache is as good as the first.
+LOADS_HIDDEN = 0.5
 #: A block has as many iterations as fill a few vectors.
 LEAST_LANES, MOST_LANES = 8, 64
 #: Beside tiles, whose rows are lanes, a loop of so many iterations goes around the lanes, rather than the lanes around it.
@@ -92,10 +94,12 @@ def _pieces(loop: For, blocks: Blocks, around: For | None) -> list[Statement] | 
         return None
     lanes = MOST_LANES
     per_iteration = max(_bytes_read_again(loop, groups) + sum(buffer.nbytes for buffer in private if buffer.shape), 1)
-    while lanes >= LEAST_LANES and lanes * per_iteration > BLOCK_BYTES:
+    # A product that does much with each number that it loads takes longer than the loads from the next cache.
+    near = max([work_of(product) for product in products], default=0) < LOADS_HIDDEN * per_iteration
+    while lanes >= LEAST_LANES and lanes * per_iteration > (BLOCK_BYTES if near else TILE_BYTES):
         lanes //= 2
-    if products and lanes < MOST_LANES and MOST_LANES <= TILE_BYTES // per_iteration:
-        lanes = MOST_LANES
+    if products and lanes < LEAST_LANES <= TILE_BYTES // per_iteration:
+        lanes = LEAST_LANES
     if lanes < LEAST_LANES:
         return None
     return blocks.pieces(loop, groups, private, lanes, _finished if products else lambda piece: piece)
