@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from math import prod
 
 from gradxform.backend.blocks import with_lane
 from gradxform.backend.contract_text import orientation
@@ -179,30 +180,48 @@ def contract_of(chain: Chain, fresh: bool) -> Contract | None:
     if any(place is None for place in places):
         return None
     (_, target), (_, left), (_, right) = found = [place for place in places if place is not None]
-    roles: dict[str, Symbol] = {}
+    roles: dict[str, list[Symbol]] = {"row": [], "column": [], "inner": []}
     for symbol in loop_symbols:
         inside = symbol in target, symbol in left, symbol in right
         role = {(True, True, False): "row", (True, False, True): "column", (False, True, True): "inner"}.get(inside)
-        if role is None or role in roles:
+        if role is None:
             return None
-        roles[role] = symbol
-    if "inner" not in roles:
-        return None
-    row, column, inner = (roles.get(role) for role in ("row", "column", "inner"))
-    extents = {loop.symbol: index_add(loop.end, index_mul(loop.begin, -1)) for loop in chain.loops}
+        roles[role].append(symbol)
     outer = chain.loops[0]
+    whole = [_as_one(roles[role], outer, strides) for role, strides in (
+        ("row", (target, left)), ("inner", (left, right)), ("column", (target, right)))]
+    if not roles["inner"] or None in whole:
+        return None
+    (row, rows), (inner, middle), (column, columns) = [axis for axis in whole if axis is not None]
     matrices: list[Matrix] = []
     buffers = (chain.target, first.buffer, second.buffer)
     for buffer, (offset, strides), pair in zip(buffers, found, ((row, column), (row, inner), (inner, column)), strict=True):
         start = index_add(offset, index_mul(outer.begin, strides.get(outer.symbol, 0)))
         own = [0 if symbol is None else strides[symbol] for symbol in pair]
         matrices.append(Matrix(buffer, start, 0, own[0], own[1]))
-    rows, middle, columns = (ONE if symbol is None else extents[symbol] for symbol in (row, inner, column))
     contract = Contract(matrices[0], matrices[1], matrices[2], rows, middle, columns, fresh)
     work = 1
     for loop in chain.loops[1:]:
         work *= loop.symbol.extent
     return contract if work >= LEAST_WORK and orientation(contract) is not None else None
+
+
+def _as_one(
+    together: Sequence[Symbol], outer: For, strides: tuple[dict[Symbol, int], dict[Symbol, int]]
+) -> tuple[Symbol | None, Expression] | None:
+    """Axes that both matrices go through as if they were one: its stride is that of the symbol, the last one; None if
+    there is none.
+    """
+    if len(together) < 2:
+        return (None, ONE) if not together else (
+            together[0], index_add(outer.end, index_mul(outer.begin, -1)) if together[0] is outer.symbol
+            else integer(together[0].extent))
+    if outer.symbol in together:
+        return None
+    order = sorted(together, key=lambda symbol: -strides[0][symbol])
+    if any(own[a] != own[b] * b.extent for own in strides for a, b in zip(order, order[1:], strict=False)):
+        return None
+    return order[-1], integer(prod(symbol.extent for symbol in order))
 
 
 def _affine(buffer: Buffer, index: Index, loop_symbols: Sequence[Symbol]) -> tuple[Expression, dict[Symbol, int]] | None:

@@ -24,6 +24,7 @@ from gradxform.backend.journal import NOTHING_READ, SILENT, Journal
 from gradxform.backend.nodes import SMALL_ELEMENTS, NativeCall, Node, NodeGraph, Product, PythonCall, Side
 from gradxform.backend.range_updates import Place, affine_places, point_of
 from gradxform.backend.read_once import merge_read_once
+from gradxform.backend.summed_first import sum_first
 from gradxform.core import Builder
 from gradxform.dtypes import bool_, is_float
 from gradxform.errors import CompileError
@@ -471,7 +472,8 @@ class Lowering:
         least, middle, most = sorted((rows, columns, inner))
         long_sum = is_float(var.type.dtype) and inner == most >= LONG_SUM and least * middle <= SUMS
         narrow = not small and batch == 1 and (long_sum or (
-            least <= NARROW and most >= LONG and least * middle <= NARROW_SIZE)) and all(map(self.is_plain_matrix, operands))
+            least <= NARROW and most >= LONG and least * middle <= NARROW_SIZE)) and all(
+                self.is_plain(operand) and (long_sum or operand.type.rank == 2) for operand in operands)
         panels = not small and not narrow and is_float(var.type.dtype)
         self.journal.how(
             [var], "product" if panels else "loops", "{}{}x{}x{}: {:,} multiply-adds{}", f"{batch} of " if batch > 1 else "",
@@ -506,11 +508,11 @@ class Lowering:
         symbols = tuple(a for a in reduced if isinstance(a, Symbol))
         self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add", in_blocks=narrow and long_sum))
 
-    def is_plain_matrix(self, operand: Reader) -> bool:
+    def is_plain(self, operand: Reader) -> bool:
         """Whether it is read as it lies in memory: anything else is better packed once than read for each column."""
         axes = self.axes_for(operand.type.shape)
         value = operand(axes)
-        return operand.type.rank == 2 and isinstance(value, Load) and _affine(value, axes) is not None
+        return isinstance(value, Load) and _affine(value, axes) is not None
 
     def side(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int], vectors: bool = False,
              ) -> Side:
@@ -629,4 +631,5 @@ def lower_program(program: Program, journal: Journal = SILENT) -> NodeGraph:
     lowering.settle(outputs)
     regions = split_joins(lowering.nodes, outputs)
     merge_read_once(lowering.nodes, [*outputs, *regions], journal)
+    sum_first(lowering.nodes, [*outputs, *regions], journal)
     return NodeGraph(program.inputs, lowering.nodes, outputs, regions)

@@ -214,6 +214,11 @@ class Node:
         self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
         self.cost = self.own_cost()
 
+    def move(self, var: Var, axes: tuple[Expression, ...]) -> None:
+        """Give the result of a map as another variable, with its axes in another order."""
+        self.var, self.results, self.axes = var, (var,), axes
+        self.loop_axes = tuple([a for a in axes if isinstance(a, Symbol)])
+
     def reduce_over(self, symbol: Symbol, expression: Expression) -> None:
         """Reduce another expression, along ``symbol`` alone."""
         self.reduced, self.loop_axes = (symbol,), (symbol,)

@@ -103,8 +103,13 @@ def prices(
     # Of each value the work that is done for it, with that for what it reads, and from which arrays; and its elements.
     behind: dict[Var, tuple[dict[Var, float], int]] = {}
     arrays: dict[Var, dict[Var, int]] = {}
+    # Products in blocks read what they multiply, and nothing else.
+    factors = {load.buffer for node in nodes if node.in_blocks for load in node.reads}
     for node in nodes:
         if node.kind != "map" or node.after or node.apart or node.var in fixed.stored or node.var in stored:
+            continue
+        if node.var in factors:
+            journal.remark(node.var, "price", "a factor of a product of matrices")
             continue
         free = [a for a in node.axes if isinstance(a, Symbol) and a not in bound]
         elements = prod(a.extent for a in free)

@@ -33,11 +33,15 @@ LONG_RATIO = 16
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Nodes that share a loop of ``extent`` over their ``assigned`` axes; straight-line code if ``extent`` is None."""
+    """Nodes that share a loop of ``extent`` over their ``assigned`` axes; straight-line code if ``extent`` is None.
+
+    Nothing else joins one that is ``closed``: a product of matrices in blocks.
+    """
 
     extent: int | None
     members: list[Node] = field(default_factory=list)
     assigned: dict[Node, Symbol] = field(default_factory=dict)
+    closed: bool = False
 
     @property
     def ordered(self) -> bool:
@@ -153,7 +157,7 @@ class Partition:
             self.leaves.clear()
             self.place(stored)
         if position == len(self.groups):
-            self.groups.append(Group(None if axis is None else axis.extent))
+            self.groups.append(Group(None if axis is None else axis.extent, closed=self.stands_alone(node)))
         self.insert(node, position, axis)
         if axis is not None:
             for load in reads:
@@ -203,8 +207,10 @@ class Partition:
         groups = self.groups
         candidates = remaining[:1] if node.kind == "scatter" else remaining
         scores = strides(node, reads, candidates)
+        if self.stands_alone(node):
+            return len(groups), preferred_axis(candidates, scores)
         suited = [a for a in candidates if not _jumps(a, scores) and not self.spreads(node, reads, a)]
-        if latest >= 0 and groups[latest].extent is not None and not _slows(node, groups[latest]):
+        if latest >= 0 and groups[latest].extent is not None and not groups[latest].closed and not _slows(node, groups[latest]):
             for axis in suited:
                 if axis.extent == groups[latest].extent and self.pointwise(node, reads, axis, latest):
                     return latest, axis
@@ -214,16 +220,21 @@ class Partition:
             for place, part in enumerate(load.index):
                 if isinstance(part, Symbol) and part in suited:
                     found = self.sharing.get((load.buffer, place), -1)
-                    if found > max(best, latest) and groups[found].extent == part.extent:
+                    if found > max(best, latest) and groups[found].extent == part.extent and not groups[found].closed:
                         best, chosen = found, part
         if chosen is not None and node.kind != "scatter":
             return best, chosen
         axis = preferred_axis(candidates, scores)
         # Beside an unrelated node of the same extent: what both give is likely to be read together.
         last = len(groups) - 1
-        if last > latest and groups[last].extent == axis.extent and node.kind != "scatter" and not groups[last].ordered:
+        if (last > latest and groups[last].extent == axis.extent and node.kind != "scatter" and not groups[last].ordered
+                and not groups[last].closed):
             return last, axis
         return len(groups), axis
+
+    def stands_alone(self, node: Node) -> bool:
+        """Whether ``node`` is a product in blocks, in a loop along its sum: its other loops are to become one statement."""
+        return node.in_blocks and all(a in self.bound for a in node.reduced)
 
     def spreads(self, node: Node, reads: Sequence[Load], axis: Symbol) -> bool:
         """Whether ``node`` sums over ``axis`` into so many results that they leave the cache from one term to the next,
