@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from math import prod
 
 from gradxform.backend.blocks import with_lane
@@ -219,7 +219,7 @@ def _as_one(
     if outer.symbol in together:
         return None
     order = sorted(together, key=lambda symbol: -strides[0][symbol])
-    if any(own[a] != own[b] * b.extent for own in strides for a, b in zip(order, order[1:], strict=False)):
+    if any(own[a] != own[b] * b.extent for own in strides for a, b in pairwise(order)):
         return None
     return order[-1], integer(prod(symbol.extent for symbol in order))
 

@@ -147,8 +147,8 @@ class _Merging:
 
     def suits(self, node: Node, use: _Use, root: Node) -> bool:
         kinds = ("map", "reduction", "cumulative")
-        return (not root.in_blocks and self.block_of[use.within] == self.block_of[node] and use.within.kind in kinds and root.kind in kinds
-                and not _is_dynamic(use.load) and _is_injective(use.load, use.within)
+        return (self.block_of[use.within] == self.block_of[node] and use.within.kind in kinds and root.kind in kinds
+                and not root.in_blocks and not _is_dynamic(use.load) and _is_injective(use.load, use.within)
                 and self.size[root] + self.size[node] <= MAX_PARTS)
 
     def root(self, use: _Use) -> tuple[Node, bool]:

@@ -37,7 +37,7 @@ def _in_block(nodes: Sequence[Node], fixed: set[Var], journal: Journal) -> None:
 
 
 def _places(nodes: Sequence[Node], fixed: set[Var]) -> dict[Var, int]:
-    """Values that only such sums read, through maps or not, and which of their axes is the sum's; none where it is the first."""
+    """Values that only such sums read, through maps or not, and which of their axes, not the first, is the sum's."""
     readers: dict[Var, list[Node]] = {}
     for node in nodes:
         for load in node.reads:
@@ -67,8 +67,9 @@ def _place(load: Load, symbol: Symbol | None) -> int | None:
 def _turn(nodes: Sequence[Node], places: dict[Var, int], journal: Journal) -> None:
     turned: dict[Var, Var] = {}
     for node in nodes:
-        replaced: dict[int, Expression] = {id(load): Load(turned[load.buffer], _first(load.index, places[load.buffer]), load.dtype)
-                                           for load in node.reads if load.buffer in turned}
+        replaced: dict[int, Expression] = {
+            id(load): Load(turned[load.buffer], _first(load.index, places[load.buffer]), load.dtype)
+            for load in node.reads if load.buffer in turned}
         if replaced:
             node.rewrite(replaced)
         if node.var in places:
