@@ -73,7 +73,7 @@ NARROW = 16
 NARROW_SIZE = 4096
 LONG = 512
 #: So is a sum of so many products for each of so many elements, which stay in the second cache: one pass over both operands,
-#: packing neither.
+#: in blocks of the sum, packing neither.
 LONG_SUM = 4096
 SUMS = 16384
 
@@ -470,17 +470,18 @@ class Lowering:
         inner = prod(ls[a] for a in c.lhs_contracting)
         small = rows * columns * inner < PRODUCT_THRESHOLD or min(rows, columns, inner) < LEAST_SIDE
         least, middle, most = sorted((rows, columns, inner))
-        long_sum = is_float(var.type.dtype) and inner == most >= LONG_SUM and least * middle <= SUMS
-        narrow = not small and batch == 1 and (long_sum or (
-            least <= NARROW and most >= LONG and least * middle <= NARROW_SIZE)) and all(
-                self.is_plain(operand) and (long_sum or operand.type.rank == 2) for operand in operands)
-        panels = not small and not narrow and is_float(var.type.dtype)
+        alone = not small and batch == 1 and all(map(self.is_plain, operands))
+        narrow = (alone and least <= NARROW and most >= LONG and least * middle <= NARROW_SIZE
+                  and left.type.rank == right.type.rank == 2)
+        in_blocks = (alone and not narrow and is_float(var.type.dtype) and inner == most >= LONG_SUM and least * middle <= SUMS
+                     and not any(map(self.lies_along, operands, (c.lhs_contracting, c.rhs_contracting))))
+        panels = not small and not narrow and not in_blocks and is_float(var.type.dtype)
         self.journal.how(
             [var], "product" if panels else "loops", "{}{}x{}x{}: {:,} multiply-adds{}", f"{batch} of " if batch > 1 else "",
             rows, inner, columns, rows * inner * columns,
             f", a side is shorter than {LEAST_SIDE}" if least < LEAST_SIDE else
             f", fewer than {PRODUCT_THRESHOLD:,}" if small else
-            " in one pass over its long side" if narrow else
+            " in one pass over its long side" if narrow or in_blocks else
             f", at least {PRODUCT_THRESHOLD:,}" if panels else " of integers")
         if panels:
             left_side = self.side(left, c.lhs_batch, left_free, c.lhs_contracting)
@@ -506,13 +507,25 @@ class Lowering:
         dtype = var.type.dtype
         expression = Apply("mul", (left(tuple(left_index)), right(tuple(right_index))), dtype)
         symbols = tuple(a for a in reduced if isinstance(a, Symbol))
-        self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add", in_blocks=narrow and long_sum))
+        self.add(Node(var, "reduction" if symbols else "map", axes, expression, symbols, "add", in_blocks=in_blocks))
 
     def is_plain(self, operand: Reader) -> bool:
         """Whether it is read as it lies in memory: anything else is better packed once than read for each column."""
         axes = self.axes_for(operand.type.shape)
         value = operand(axes)
         return isinstance(value, Load) and _affine(value, axes) is not None
+
+    def lies_along(self, operand: Reader, summed: Sequence[int]) -> bool:
+        """Whether what is read for a plain operand has neighbours along the ``summed`` axes: lanes cannot lie along others."""
+        axes = self.axes_for(operand.type.shape)
+        value = operand(axes)
+        node = self.stored.get(value.buffer) if isinstance(value, Load) else None
+        if isinstance(value, Load) and node is not None and node.kind == "map":
+            own = dict(zip(value.index, node.axes, strict=True))
+            value, axes = node.expression, tuple([own.get(a, a) for a in axes])
+        along = [axes[a] for a in summed]
+        return any(len({symbol for part in load.index for symbol in symbols(part)}) > 1
+                   and any(symbol in along for symbol in symbols(load.index[-1])) for load in loads(value))
 
     def side(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int], vectors: bool = False,
              ) -> Side:
