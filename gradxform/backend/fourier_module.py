@@ -7,11 +7,17 @@ from functools import cache
 import numpy as np
 
 from gradxform.backend.compile import Tier
-from gradxform.backend.fourier_passes import text
 from gradxform.backend.fourier_plan import parse, tables
 from gradxform.backend.library import Library
 
-_library = Library("fourier", Tier.STRAIGHT, text, lambda name: {})
+
+def _text(name: str) -> str:
+    from gradxform.backend.fourier_passes import text
+
+    return text(name)
+
+
+_library = Library("fourier", Tier.STRAIGHT, _text, lambda name: {})
 
 
 @cache

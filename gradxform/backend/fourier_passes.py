@@ -19,7 +19,7 @@ from math import sqrt
 from struct import pack, unpack
 from typing import NamedTuple
 
-from gradxform.backend.fourier_roots import roots
+from gradxform.backend.fourier_roots import roots, smallest_factor
 from gradxform.backend.sort_text import Writer
 from gradxform.data_class import data_class
 
@@ -50,11 +50,6 @@ class Lanes:
     @property
     def align(self) -> int:
         return 8 if self.element == "double" else 4
-
-
-def smallest_factor(n: int) -> int:
-    """The least prime that divides ``n``."""
-    return next((p for p in (2, 3, 5, 7, 11, 13) if n % p == 0), n)
 
 
 class PassWriter(Writer):

@@ -22,8 +22,7 @@ from math import prod
 
 import numpy as np
 
-from gradxform.backend.fourier_passes import smallest_factor
-from gradxform.backend.fourier_roots import roots
+from gradxform.backend.fourier_roots import roots, smallest_factor
 from gradxform.backend.gemm import geometry
 from gradxform.backend.gemm_text import Geometry
 from gradxform.data_class import data_class

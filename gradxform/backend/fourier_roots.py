@@ -1,4 +1,4 @@
-"""Roots of one as accurate as floats can be."""
+"""Small factors, and roots of one as accurate as floats can be."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ import numpy as np
 #: Pi in as many digits as the widest floats have, and whether these are more than a double's.
 _PI = np.longdouble(np.pi) + np.longdouble(1.2246467991473532e-16)
 _WIDE = np.finfo(np.longdouble).eps < np.finfo(np.float64).eps
+
+
+def smallest_factor(n: int) -> int:
+    """The least prime that divides ``n``."""
+    return next((p for p in (2, 3, 5, 7, 11, 13) if n % p == 0), n)
 
 
 def roots(k: Any, n: int) -> np.ndarray:

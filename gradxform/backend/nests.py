@@ -69,6 +69,8 @@ FEW_CHUNKS = 7
 PRIVATE_ELEMENT = 0.5
 #: Estimates are of one number at a time; vectors may be so many times faster, beside which copies must still cost little.
 VECTOR_GAIN = 8
+#: The workspaces of all chunks of a batch of routines may take so many bytes, or there are so few of them.
+WORKSPACES_BYTES, FEW_WORKSPACES = 1 << 26, 8
 #: Partial results of all chunks of one reduction may take this many bytes.
 PARTIAL_BYTES = 1 << 22
 
@@ -164,7 +166,9 @@ def _routine_chunks(call: NativeCall) -> int:
     """Into how many chunks a batch is cut; what uses several threads by itself runs one after the other."""
     if call.routine.threads or call.work < config.parallel_threshold:
         return 1
-    return max(1, min(MAX_CHUNKS, prod(call.batch), int(call.work / CHUNK_WORK)))
+    # Each chunk has a workspace of its own.
+    roomy = max(FEW_WORKSPACES, WORKSPACES_BYTES // max(call.routine.workspace, 1))
+    return max(1, min(MAX_CHUNKS, roomy, prod(call.batch), int(call.work / CHUNK_WORK)))
 
 
 def _values(nodes: Sequence[Node]) -> tuple[Var, ...]:
