@@ -34,7 +34,7 @@ TURNING = 3.4
 #: Strips of up to so many bytes, of rows side by side, are better than columns and rows of each.
 SIDE_BY_SIDE = 1 << 14
 #: How much longer passes take over a strip of more than so many bytes.
-NEAR = ((3 << 13, 1.0), (1 << 19, 1.3), (1 << 62, 3.0))
+NEAR = ((3 << 13, 1.0), (1 << 18, 1.2), (1 << 19, 1.4), (1 << 62, 2.0))
 
 
 @data_class(frozen=True, slots=True)
@@ -159,7 +159,8 @@ def _columns_and_rows(shape: Geometry, n: int, fold: str) -> Plan | None:
     for n1 in sorted((d for d in range(shape.lanes, n // shape.lanes + 1) if n % d == 0), key=lambda d: d + n // d):
         n2 = n // n1
         columns, rows = _several(n1), _several(n2)
-        cost = (-(-n2 // shape.lanes) * n1 * columns[0] * _slowdown(shape, n1)
+        # The strip of a column has a table of the same size beside it.
+        cost = (-(-n2 // shape.lanes) * n1 * columns[0] * _slowdown(shape, 2 * n1)
                 + -(-n1 // shape.lanes) * n2 * (rows[0] + TURNING) * _slowdown(shape, n2))
         if cost < best:
             best, chosen = cost, Plan(shape.element, shape.lanes, columns[1], rows[1], fold)
