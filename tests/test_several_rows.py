@@ -9,6 +9,7 @@ import gradxform as gx
 from gradxform.backend import several_rows
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.node_lowering import lower_program
+from gradxform.backend.ranges import cut_kernel
 from gradxform.backend.several_rows import ROWS, join_rows
 from gradxform.backend.stream_text import cache_bytes
 from gradxform.config import config
@@ -84,3 +85,36 @@ def test_what_goes_past_the_caches_goes_by_rows() -> None:
     assert join_rows(kernel) is kernel
     small = kernel_of(lambda x, a, b, c, d: (x * a + b) * c + d, large[:1000], *np.ones((4, 1000)))
     assert join_rows(small) is not small
+
+
+def relaxed(x):
+    near = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
+    return x.at[1:-1, 1:-1].add(0.2 * (near - 4 * x[1:-1, 1:-1]))
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("rows", [20, 21, 33])
+def test_rows_that_read_their_neighbours(monkeypatch: pytest.MonkeyPatch, rows: int, chunks: bool) -> None:
+    """Two rows load what they share once; chunks may hold any number of rows, and none."""
+    monkeypatch.setattr(several_rows, "LEAST_WORK", 0.0)
+    x = np.random.default_rng(rows).normal(size=(rows, 70))
+    with config.override(parallel_threshold=10 if chunks else 10**9):
+        before = cut_kernel(kernel_of(relaxed, x))
+    after = join_rows(before)
+    assert ".row1" in str(after)
+    assert ".row2" not in str(after)
+    check_kernel(after)
+    for expected, found in zip(interpret(before, [x]), interpret(after, [x]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with config.override(parallel_threshold=10 if chunks else 10**9):
+        found = gx.jit(relaxed)(x)
+    expected = x.copy()
+    near = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
+    expected[1:-1, 1:-1] += 0.2 * (near - 4 * x[1:-1, 1:-1])
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_rows_by_themselves_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(several_rows, "LEAST_WORK", 0.0)
+    kernel = kernel_of(lambda x: x[:, 1:] - x[:, :-1], np.ones((40, 70)))
+    assert join_rows(kernel) is kernel

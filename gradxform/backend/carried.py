@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from gradxform.data_class import data_class
 from gradxform.dtypes import int64
 from gradxform.loopir.expression import (
     INDEX_CHECKS,
@@ -79,8 +78,8 @@ def _inside(statements: tuple[Statement, ...], numbers: count[int], locals_: lis
     return tuple(result) if changed else statements
 
 
-@data_class(frozen=True, slots=True)
-class _Shape:
+@dataclass(frozen=True, slots=True)
+class Shape:
     """What an expression is, up to the iteration that it belongs to and up to its sign.
 
     One of number s and offset n has at iteration i the value, or the ``negative`` value, of one of number s and offset 0 at
@@ -97,28 +96,28 @@ class _Shape:
 
 
 @dataclass(slots=True, eq=False)
-class _Shapes:
+class Shapes:
     """The shapes of expressions in a loop's body: none where a value is not to be had in another iteration."""
 
     symbol: Symbol
     lets: dict[Symbol, Expression]
     changed: set[Buffer]
     numbers: dict[object, int] = field(default_factory=dict)
-    found: dict[int, tuple[Expression, _Shape | None]] = field(default_factory=dict)
+    found: dict[int, tuple[Expression, Shape | None]] = field(default_factory=dict)
 
-    def add(self, symbol: Symbol, value: Expression, shape: _Shape) -> None:
+    def add(self, symbol: Symbol, value: Expression, shape: Shape) -> None:
         """Note what a new symbol stands for."""
         self.lets[symbol] = value
         self.found[id(symbol)] = symbol, shape
 
-    def of(self, expression: Expression) -> _Shape | None:
+    def of(self, expression: Expression) -> Shape | None:
         seen = self.found.get(id(expression))
         if seen is None:
             # The expression is kept, so that no other gets its number.
             seen = self.found[id(expression)] = expression, self._of(expression)
         return seen[1]
 
-    def _of(self, expression: Expression) -> _Shape | None:
+    def _of(self, expression: Expression) -> Shape | None:
         if isinstance(expression, Constant):
             return self._shape(("constant", expression.dtype.name, expression.value.tobytes()), None)
         if isinstance(expression, Symbol):
@@ -146,8 +145,8 @@ class _Shapes:
         shape = self._together((operation, expression.dtype.name), inner)
         return replace(shape, negative=True) if turned and shape is not None else shape
 
-    def _together(self, head: object, inner: Sequence[Expression]) -> _Shape | None:
-        shapes: list[_Shape] = []
+    def _together(self, head: object, inner: Sequence[Expression]) -> Shape | None:
+        shapes: list[Shape] = []
         for part in inner:
             shape = self.of(part)
             if shape is None:
@@ -156,12 +155,12 @@ class _Shapes:
         base = next((shape.offset for shape in shapes if shape.offset is not None), None)
         return self._shape((head, *[shape.beside(base) for shape in shapes]), base)
 
-    def _shape(self, key: object, offset: int | None) -> _Shape:
-        return _Shape(self.numbers.setdefault(key, len(self.numbers)), offset)
+    def _shape(self, key: object, offset: int | None) -> Shape:
+        return Shape(self.numbers.setdefault(key, len(self.numbers)), offset)
 
 
 #: An expression for several iterations in a row, as it stands in one of them, the latest first.
-_Run = list[tuple[Expression, _Shape]]
+_Run = list[tuple[Expression, Shape]]
 
 
 def _handing_on(loop: Statement, numbers: count[int], locals_: list[Buffer]) -> list[Statement]:
@@ -172,7 +171,7 @@ def _handing_on(loop: Statement, numbers: count[int], locals_: list[Buffer]) -> 
         return [loop]
     lets = {statement.symbol: statement.value for statement in loop.body if isinstance(statement, Let)}
     changed = {statement.buffer for statement in loop.body if isinstance(statement, (Store, Accumulate))}
-    shapes = _Shapes(loop.symbol, lets, changed)
+    shapes = Shapes(loop.symbol, lets, changed)
     before: list[Statement] = []
     body: Sequence[Statement] = loop.body
     while runs := _runs(body, shapes):
@@ -194,7 +193,7 @@ def _handing_on(loop: Statement, numbers: count[int], locals_: list[Buffer]) -> 
 
 
 def _handed_on(
-    loop: For, run: _Run, body: Sequence[Statement], before: list[Statement], shapes: _Shapes, stem: str
+    loop: For, run: _Run, body: Sequence[Statement], before: list[Statement], shapes: Shapes, stem: str
 ) -> list[Statement]:
     """The body with the first expression of a run computed, and the others those of earlier iterations."""
     negative = run[0][1].negative
@@ -222,7 +221,7 @@ def _handed_on(
 
 
 def _replaced(
-    body: Sequence[Statement], shapes: _Shapes, places: dict[tuple[int, int | None], Symbol], negative: bool = False
+    body: Sequence[Statement], shapes: Shapes, places: dict[tuple[int, int | None], Symbol], negative: bool = False
 ) -> list[Statement]:
     """The body with symbols in the places of expressions, by the numbers and offsets of these."""
 
@@ -242,9 +241,9 @@ def _expanded(expression: Expression, lets: dict[Symbol, Expression]) -> Express
         expression, lambda part: _expanded(lets[part], lets) if isinstance(part, Symbol) and part in lets else None)
 
 
-def _runs(body: Sequence[Statement], shapes: _Shapes) -> list[_Run]:
+def _runs(body: Sequence[Statement], shapes: Shapes) -> list[_Run]:
     """The expressions that stand in the body for several iterations in a row."""
-    found: dict[int, dict[int, tuple[Expression, _Shape]]] = {}
+    found: dict[int, dict[int, tuple[Expression, Shape]]] = {}
     seen: set[int] = set()
     stack = [operands(statement)[-1] for statement in reversed(body)]
     while stack:
