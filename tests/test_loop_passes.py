@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.backend import split
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.node_lowering import lower_program
 from gradxform.backend.ranges import cut_kernel
@@ -157,3 +158,22 @@ def test_sums_over_a_split_loop() -> None:
     with config.override(parallel_threshold=1000):
         for found, expected in zip(gx.jit(lambda x: total(x))(x), total(x), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("columns", "iterations"), [(1, 64), (7, 32)])
+def test_blocks_of_long_rows_store_less_than_a_page(monkeypatch: pytest.MonkeyPatch, columns: int, iterations: int) -> None:
+    """Loads of the next block would wait for stores to the same places of other pages."""
+    for name, value in {"PART_STATEMENTS": 8, "SPLIT_STATEMENTS": 16}.items():
+        monkeypatch.setattr(split, name, value)
+
+    def chain(x):
+        for _ in range(10):
+            x = np.sin(x) * 1.01
+        return x
+
+    x = np.random.default_rng(6).normal(size=(1000, columns))
+    with config.override(parallel_threshold=10**12):
+        before = unroll_kernel(kernel_before_passes(lambda x: chain(x[:, 0])[:, None] + 0 * x, x))
+    after = split_kernel(before)
+    same_results(before, after, x)
+    assert f" * {iterations} + {iterations}, 1000)" in str(after)

@@ -39,12 +39,15 @@ from gradxform.loopir.loops import (
 
 #: Statements per part, and from how many on a body is split.
 PART_STATEMENTS = 300
-SPLIT_STATEMENTS = 600
+SPLIT_STATEMENTS = 800
 #: The body of a loop that runs in order may be longer: what it carries is in registers, and would go through memory.
 IN_ORDER_STATEMENTS = 2400
 #: Bytes of the values that cross, per block; a block has 8 to 64 iterations.
 BLOCK_BYTES = 256 * 1024
 MAX_BLOCK = 64
+#: What a block stores waits for memory, and loads from the same places of other pages wait for it: half a page is stored, if a
+#: block of so many iterations does not store more.
+APART_BYTES, LEAST_APART = 2048, 16
 
 
 def split_kernel(kernel: Kernel, journal: Journal = SILENT) -> Kernel:
@@ -98,7 +101,16 @@ def _blocked(loop: For, private: Sequence[Buffer], blocks: Blocks) -> list[State
     if not 0 < loop.symbol.extent <= MAX_BLOCK:
         while size > 8 and size * crossing_bytes > BLOCK_BYTES:
             size //= 2
+        reach = max((_row_bytes(s, loop.symbol) for s in loop.body if isinstance(s, Store)), default=0)
+        while size > LEAST_APART and size * reach > APART_BYTES:
+            size //= 2
     return blocks.pieces(loop, groups, private, size, lambda piece: Part((piece,)))
+
+
+def _row_bytes(store: Store, symbol: Symbol) -> int:
+    """By how many bytes a store moves on from one iteration to the next, if that is known."""
+    strides = zip(store.index, store.buffer.strides, strict=True)
+    return store.buffer.dtype.itemsize * sum(stride for part, stride in strides if part is symbol)
 
 
 def _private(loop: For) -> list[Buffer] | None:
