@@ -17,6 +17,7 @@ from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.module import Module
 from gradxform.backend.nests import build_kernel
 from gradxform.backend.node_lowering import lower_program
+from gradxform.backend.points import single_out
 from gradxform.backend.ranges import cut_kernel
 from gradxform.backend.runs import gather_runs
 from gradxform.backend.several_rows import join_rows
@@ -44,7 +45,8 @@ def kernel_of(program: Program, journal: Journal | None = None) -> Kernel:
     told = journal if journal is not None else SILENT
     kernel = gather_runs(hoist_indices(build_kernel(lower_program(program, told), told)))
     kernel = fission_kernel(strip_kernel(unroll_kernel(kernel), told), told)
-    kernel = carry_kernel(join_rows(jam_kernel(split_kernel(cut_kernel(kernel), told))))
+    kernel = join_rows(jam_kernel(split_kernel(single_out(cut_kernel(kernel)), told)))
+    kernel = carry_kernel(kernel)
     told.finish(kernel)
     return check_kernel(kernel) if config.verify_ir else kernel
 
