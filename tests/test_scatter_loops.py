@@ -259,6 +259,26 @@ def test_a_scatter_is_one_pass_and_nothing_is_stored() -> None:
     assert "arena" not in histogram
 
 
+def test_what_is_looked_up_is_not_stored_to_be_read_in_another_shape() -> None:
+    values, columns, x = GENERATOR.standard_normal(600), GENERATOR.integers(-50, 50, 600), GENERATOR.standard_normal(50)
+
+    def equal_rows(values: Any, columns: Any, x: Any) -> Any:
+        return (values * x[columns]).reshape(-1, 10).sum(axis=1)
+
+    text = loops_of(equal_rows, values, columns, x)
+    assert "arena" not in text and text.count("nest ") == 1
+    compiled = gx.jit(equal_rows)
+    np.testing.assert_allclose(compiled(values, columns, x), equal_rows(values, columns, x), rtol=1e-13, atol=1e-13)
+    # What is not read is looked up all the same: every index is checked.
+    for part in (lambda v, c, x: equal_rows(v, c, x)[:3], lambda v, c, x: (v * x[c])[20:].reshape(-1, 10).sum(axis=1),
+                 lambda v, c, x: gnp.pad((v * x[c]).reshape(-1, 10), ((1, 0), (0, 0)))[:-1].sum(axis=1)):
+        for wrong in (0, 599):
+            bad = columns.copy()
+            bad[wrong] = 50
+            with pytest.raises(IndexError, match="50"):
+                gx.jit(part)(values, bad, x)
+
+
 def test_elementary_functions_stay_apart_from_scatters() -> None:
     # A loop of updates is one after the other: exponentials in it would be, too.
     text = loops_of(lambda x, i: gnp.zeros(9).at[i].add(gnp.exp(x)), np.ones(1000), np.zeros(1000, int))

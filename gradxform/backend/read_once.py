@@ -7,6 +7,7 @@ What is read at another index than that of its own loop would have to be stored;
 within its reader. Guards (pads, concatenations, updates of ranges) follow to where their sum is needed, so that a sum of
 shifted pieces is one loop over its result, whatever the order in which the pieces become known. What is an element of one
 array but for a factor or a summand is never stored to be read at another index: reading the array itself costs as much.
+What is looked up is read elsewhere if all of it is, as through a reshape: each index is to be checked, whatever reads it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import prod
 
+from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.nodes import Node
 from gradxform.backend.recompute import fixed_memory
@@ -61,6 +64,8 @@ class _Merging:
         # Nodes that compare numbers: what they compare with may be the same number, computed in one place only.
         self.comparing: set[Node] = set()
         self.movable: dict[Node, bool] = {}
+        # Nodes that look something up, or into which such have gone.
+        self.looking_up: set[Node] = set()
         # Where a merged node has gone, and whether to another index.
         self.reader_of: dict[Node, tuple[Node, bool]] = {}
         self.gone: set[Node] = set()
@@ -78,6 +83,8 @@ class _Merging:
                 self.guarded.add(node)
             if any(isinstance(part, Apply) and part.dtype == bool_ and part.operands[0].dtype.kind == "f" for part in inside):
                 self.comparing.add(node)
+            if any(_is_dynamic(load) for load in node.reads):
+                self.looking_up.add(node)
             for load in node.reads:
                 self.uses.setdefault(load.buffer, {})[id(load)] = _Use(node, load, node)
             for block in node.blocks:
@@ -89,7 +96,7 @@ class _Merging:
         for node in nodes:
             for block in node.blocks:
                 self.decide(block)
-        left = [node for node in nodes if self.is_movable(node)]
+        left = [node for node in nodes if self.is_movable(node) or self.is_lookup(node)]
         while left:
             merged = {node for node in left if self.merge(node) or self.merge_scaled(node)}
             if not merged:
@@ -104,6 +111,8 @@ class _Merging:
         root, displaced = self.root(use)
         if not self.suits(node, use, root):
             return False
+        if node in self.looking_up and not self.looks_up_all(node, use, root):
+            return False
         shifted = displaced or _changes_extent(node, use.load)
         if not (shifted or node in self.guarded):
             return False
@@ -114,6 +123,8 @@ class _Merging:
         self.grown.add(root)
         if node in self.guarded:
             self.guarded.add(root)
+        if node in self.looking_up:
+            self.looking_up |= {use.reader, root}
         self.reader_of[node] = (use.reader, use.displaced or not _is_identity(use.load) or _changes_extent(node, use.load))
         self.gone.add(node)
         self.journal.where(node.var, "register", None, "read once{}: computed within what reads it",
@@ -123,7 +134,7 @@ class _Merging:
     def merge_scaled(self, node: Node) -> bool:
         """Put ``node``, if it is little more than an element of one array, into all its readers: they read that instead."""
         uses = list(self.uses.get(node.var, {}).values())
-        if not uses or node in self.grown or not _is_scaled(node):
+        if not uses or node in self.grown or node in self.looking_up or not _is_scaled(node):
             return False
         roots = [self.root(use) for use in uses]
         if not any(displaced for _, displaced in roots) or any(use.within in self.comparing for use in uses):
@@ -151,6 +162,13 @@ class _Merging:
                 and not root.in_blocks and not _is_dynamic(use.load) and _is_injective(use.load, use.within)
                 and self.size[root] + self.size[node] <= MAX_PARTS)
 
+    def looks_up_all(self, node: Node, use: _Use, root: Node) -> bool:
+        """Whether what ``node`` looks up is looked up, and checked, there too, and loops over it are none for vectors."""
+        between = {node, use.reader, use.within, root}
+        return (between.isdisjoint(self.guarded) and prod(a.extent for a in root.loop_axes) == prod(node.var.type.shape)
+                and not any(isinstance(part, Apply) and part.operation in ELEMENTARY_OPERATIONS
+                            for one in between for part in islice(parts(one.expression), MAX_PARTS)))
+
     def root(self, use: _Use) -> tuple[Node, bool]:
         """The node in whose expression ``use`` is by now, and whether that reads at another index than its own."""
         reader, displaced = use.reader, use.displaced or not _is_identity(use.load)
@@ -168,14 +186,19 @@ class _Merging:
     def is_movable(self, node: Node) -> bool:
         found = self.movable.get(node)
         if found is None:
-            found = self.movable[node] = (
-                node.kind == "map" and not node.after and not node.apart and not node.bases and not node.effect
-                and node.var not in self.fixed.stored
-                and not any(load.buffer in self.fixed.overwritten or _is_dynamic(load) for load in node.reads))
+            found = self.movable[node] = self.is_map_to_move(node) and not any(_is_dynamic(load) for load in node.reads)
         return found
 
+    def is_map_to_move(self, node: Node) -> bool:
+        return (node.kind == "map" and not node.after and not node.apart and not node.bases and not node.effect
+                and node.var not in self.fixed.stored
+                and not any(load.buffer in self.fixed.overwritten for load in node.reads))
+
+    def is_lookup(self, node: Node) -> bool:
+        return node in self.looking_up and self.is_map_to_move(node)
+
     def is_single(self, node: Node) -> bool:
-        return len(self.uses.get(node.var, ())) == 1 and self.is_movable(node)
+        return len(self.uses.get(node.var, ())) == 1 and (self.is_movable(node) or self.is_lookup(node))
 
     def reads(self, node: Node) -> Iterator[tuple[Load, bool]]:
         """What ``node`` reads by now, and whether at another index than its own."""
