@@ -3,25 +3,34 @@
 How a job is handed out. ``busy`` makes one caller the owner. The owner describes the job and publishes it in ``gate``,
 one 64-bit word: a generation (upper half), an open bit, and the number of workers inside (lower 31 bits). A worker
 enters by a compare-and-swap of that word, hence only a job that is still open, and reads the job's description only
-once inside. Chunks are handed out by an atomic increment. When no chunk is left the owner clears the open bit and waits
+once inside. When no chunk is left the owner clears the open bit and waits
 until nobody is inside; then nothing can refer to the job any more and ``busy`` is released. A worker that comes late
 finds the gate closed. Sleepers wait on a condition variable: who is about to sleep raises ``sleepers`` before it looks
 at the gate a last time, and the owner looks at ``sleepers`` after it has opened the gate, so one of the two sees the
 other.
 
+How chunks are shared. They are cut into as many ranges as threads may take part, one after the other in the order of the
+chunks. A thread takes those of its own range, the first one first, and then from the ends of the ranges of others. So what
+one loop leaves in the cache of a core the next one finds there: where they take turns, chunk by chunk, a stencil within a
+loop over time ran four times as long on two cores as on one. The last chunk of who is at work is left to him, for the same
+reason. A range is one word, first chunk (lower half) and end, on a cache line of its own, changed by compare-and-swap.
+
 Steering. Where there are few CPUs, Linux tends to queue a woken thread behind the one that woke it, for milliseconds,
-though another CPU is idle. So before the owner wakes sleepers it forbids them the CPU it runs on itself, when that is
+though another CPU is idle. So before the owner opens the gate it forbids the workers the CPU it runs on itself, when that is
 not the one they were forbidden last.
 """
 
 from __future__ import annotations
 
 # Looks at the gate before sleeping. Each yields the CPU, so that spinning costs others little; together they take some
-# tens of microseconds, which is what waking a sleeper costs.
-_SPINS = 100
+# hundreds of microseconds. Waking a sleeper costs tens, on virtual machines up to a hundred, and a loop that runs in order
+# opens the gate again and again.
+_SPINS = 1000
 
 # Steering costs a system call per worker, and beyond a few CPUs Linux finds an idle one by itself.
 STEERED_CPUS_AT_MOST = 8
+# Ranges of chunks; more threads than these share some.
+_RANGES = 64
 # Of the C library's cpu_set_t.
 HIGHEST_STEERED_CPU = 1023
 
@@ -43,10 +52,11 @@ STEERING_EXPORTS = ("gx.allow",)
 _POOL = f"""
 @busy = internal global i32 0, align 128
 @gate = internal global i64 0, align 128
-@next = internal global i64 0, align 128
+@ranges = internal global [{_RANGES} x [16 x i64]] zeroinitializer, align 128
 @function = internal global ptr null, align 128
 @context = internal global ptr null, align 8
 @chunks = internal global i64 0, align 8
+@shares = internal global i64 1, align 8
 @admitted = internal global i64 0, align 8
 @limit = internal global i64 1, align 128
 @started = internal global i64 0, align 8
@@ -67,16 +77,59 @@ declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @sched_yield()
 declare i64 @gx.grow(i64, i64)
 
-define internal void @run_remaining(ptr %function, ptr %context, i64 %chunks) {{
+; Until there are none left: the first chunk of range %share, which begins at %begin, or, where %ends, the last.
+define internal void @run_range(ptr %function, ptr %context, i64 %share, i64 %begin, i1 %ends) {{
 entry:
-  br label %take
+  %place = getelementptr [16 x i64], ptr @ranges, i64 %share
+  br label %look
+look:
+  %range = load atomic i64, ptr %place monotonic, align 8
+  br label %try
+try:
+  %seen = phi i64 [ %range, %look ], [ %changed, %again ]
+  %first = and i64 %seen, 4294967295
+  %end = lshr i64 %seen, 32
+  %begun = icmp ne i64 %first, %begin
+  %leave_one = and i1 %begun, %ends
+  %left_over = zext i1 %leave_one to i64
+  %beyond = add i64 %first, %left_over
+  %left = icmp ult i64 %beyond, %end
+  br i1 %left, label %take, label %done
 take:
-  %chunk = atomicrmw add ptr @next, i64 1 monotonic
-  %left = icmp slt i64 %chunk, %chunks
-  br i1 %left, label %run, label %done
+  %step = select i1 %ends, i64 -4294967296, i64 1
+  %rest = add i64 %seen, %step
+  %exchange = cmpxchg ptr %place, i64 %seen, i64 %rest monotonic monotonic
+  %taken = extractvalue {{ i64, i1 }} %exchange, 1
+  br i1 %taken, label %run, label %again
+again:
+  %changed = extractvalue {{ i64, i1 }} %exchange, 0
+  br label %try
 run:
+  %last = sub i64 %end, 1
+  %chunk = select i1 %ends, i64 %last, i64 %first
   call void %function(ptr %context, i64 %chunk)
-  br label %take
+  br label %look
+done:
+  ret void
+}}
+
+define internal void @run_remaining(ptr %function, ptr %context, i64 %chunks, i64 %share) {{
+entry:
+  call void @run_range(ptr %function, ptr %context, i64 %share, i64 0, i1 false)
+  %shares = load i64, ptr @shares, align 8
+  br label %next
+next:
+  %further = phi i64 [ 1, %entry ], [ %further_next, %other ]
+  %more = icmp slt i64 %further, %shares
+  br i1 %more, label %other, label %done
+other:
+  %sum = add i64 %share, %further
+  %whose = urem i64 %sum, %shares
+  %before = mul i64 %whose, %chunks
+  %begin = sdiv i64 %before, %shares
+  call void @run_range(ptr %function, ptr %context, i64 %whose, i64 %begin, i1 true)
+  %further_next = add i64 %further, 1
+  br label %next
 done:
   ret void
 }}
@@ -112,7 +165,24 @@ publish:
   store ptr %context, ptr @context, align 8
   store i64 %chunks, ptr @chunks, align 8
   store atomic i64 %admitted, ptr @admitted monotonic, align 8
-  store atomic i64 0, ptr @next monotonic, align 8
+  %takers = add i64 %admitted, 1
+  %shares = call i64 @llvm.smin.i64(i64 %takers, i64 {_RANGES})
+  store i64 %shares, ptr @shares, align 8
+  br label %deal
+deal:
+  %share = phi i64 [ 0, %publish ], [ %share_next, %deal ]
+  %first = phi i64 [ 0, %publish ], [ %end, %deal ]
+  %share_next = add i64 %share, 1
+  %up_to = mul i64 %share_next, %chunks
+  %end = sdiv i64 %up_to, %shares
+  %end_high = shl i64 %end, 32
+  %range = or i64 %end_high, %first
+  %place = getelementptr [16 x i64], ptr @ranges, i64 %share
+  store atomic i64 %range, ptr %place monotonic, align 8
+  %more_shares = icmp slt i64 %share_next, %shares
+  br i1 %more_shares, label %deal, label %open
+open:
+  call void @steer()
   %old_gate = load atomic i64, ptr @gate monotonic, align 8
   %old_generation = lshr i64 %old_gate, 32
   %generation = add i64 %old_generation, 1
@@ -124,7 +194,6 @@ publish:
   br i1 %any_asleep, label %wake, label %work
 
 wake:
-  call void @steer()
   %to_wake = call i64 @llvm.smin.i64(i64 %asleep, i64 %admitted)
   %w0 = call i32 @pthread_mutex_lock(ptr @mutex)
   br label %wake_one
@@ -139,7 +208,7 @@ woken_all:
   br label %work
 
 work:
-  call void @run_remaining(ptr %function, ptr %context, i64 %chunks)
+  call void @run_remaining(ptr %function, ptr %context, i64 %chunks, i64 0)
   %closed = atomicrmw and ptr @gate, i64 -2147483649 seq_cst
   %inside = and i64 %closed, 2147483647
   %alone = icmp eq i64 %inside, 0
@@ -266,8 +335,11 @@ enter_again:
 work:
   %function = load ptr, ptr @function, align 8
   %context = load ptr, ptr @context, align 8
+  %shares = load i64, ptr @shares, align 8
   %chunks = load i64, ptr @chunks, align 8
-  call void @run_remaining(ptr %function, ptr %context, i64 %chunks)
+  %number = add i64 %index, 1
+  %share = urem i64 %number, %shares
+  call void @run_remaining(ptr %function, ptr %context, i64 %chunks, i64 %share)
   %before = atomicrmw sub ptr @gate, i64 1 seq_cst
   %before_low = and i64 %before, 4294967295
   %last_out = icmp eq i64 %before_low, 1
