@@ -19,7 +19,7 @@ from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.module import Module
 from gradxform.backend.nest_text import ABORTED, NestWriter, Variant
 from gradxform.loopir.expression import Apply, Expression
-from gradxform.loopir.loops import Buffer, For, If, Kernel, Nest, Part, Statement, While, bodies, operands
+from gradxform.loopir.loops import Buffer, For, Fork, If, Kernel, Nest, Part, Statement, While, bodies, operands
 
 if TYPE_CHECKING:
     from gradxform.backend.metering import Meter
@@ -99,7 +99,7 @@ def emit_nest(
     new_writer = NestWriter if meter is None else meter.writer
     name = f"nest{number}"
     # A nest that is not run twice has no fast form; vector forms of whole-domain functions serve its inner loops.
-    apart = any(holds(s, (Part, While, If)) for s in nest.body) or (
+    apart = any(holds(s, (Part, Fork, While, If)) for s in nest.body) or (
         not nest.repeatable and any(holds(s, (For,)) for s in nest.body))
     many = elementary_calls(nest.body) > INLINE_CALLS or apart
     variant: Variant = "called" if many else "fast" if nest.repeatable else "careful"

@@ -11,6 +11,7 @@ from gradxform.backend.compile import Tier
 from gradxform.backend.emit import emit_kernel
 from gradxform.backend.entry import emit_entry
 from gradxform.backend.fission import fission_kernel
+from gradxform.backend.fork_text import has_fork, own_locals
 from gradxform.backend.hoist_indices import hoist_indices
 from gradxform.backend.jam import jam_kernel
 from gradxform.backend.journal import SILENT, Journal
@@ -46,7 +47,7 @@ def kernel_of(program: Program, journal: Journal | None = None) -> Kernel:
     kernel = gather_runs(hoist_indices(build_kernel(lower_program(program, told), told)))
     kernel = fission_kernel(strip_kernel(unroll_kernel(kernel), told), told)
     kernel = join_rows(jam_kernel(split_kernel(single_out(cut_kernel(kernel)), told)))
-    kernel = carry_kernel(kernel)
+    kernel = own_locals(carry_kernel(kernel))
     told.finish(kernel)
     return check_kernel(kernel) if config.verify_ir else kernel
 
@@ -65,7 +66,7 @@ def tier_of(kernel: Kernel) -> Tier:
 
 def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:
     """The specification with what the kernel needs: its arena, and whether its work is worth releasing the GIL."""
-    parallel = any(nest.chunks for nest in kernel.nests)
+    parallel = any(nest.chunks or any(map(has_fork, nest.body)) for nest in kernel.nests)
     release = parallel or kernel.work > config.release_gil_threshold
     return replace(spec, arena_bytes=kernel.arena_bytes, release_gil=release)
 

@@ -12,6 +12,7 @@ from gradxform.loopir.loops import (
     Call,
     Contract,
     For,
+    Fork,
     Let,
     Multiply,
     Native,
@@ -70,7 +71,10 @@ def touched(statements: Sequence[Statement]) -> dict[Buffer, None]:
             if isinstance(statement, Native) and statement.workspace:
                 found[WORKSPACE] = None
         for inner in bodies(statement):
-            found.update(touched(inner))
+            seen = touched(inner)
+            if isinstance(statement, Fork):
+                seen = {buffer: None for buffer in seen if buffer not in statement.locals}
+            found.update(seen)
     return found
 
 
@@ -85,7 +89,7 @@ def free_symbols(statements: Sequence[Statement]) -> dict[Symbol, None]:
                 walk(statement.head)
             for operand in operands(statement):
                 found.update(dict.fromkeys(symbol for symbol in symbols(operand) if symbol not in bound))
-            if isinstance(statement, (Let, For)):
+            if isinstance(statement, (Let, For, Fork)):
                 bound[statement.symbol] = None
             for body in bodies(statement):
                 walk(body)

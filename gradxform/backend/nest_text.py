@@ -13,6 +13,7 @@ from gradxform.backend import gemm
 from gradxform.backend.careful import thunk
 from gradxform.backend.contract_text import write_contract
 from gradxform.backend.elementary import Request, roster, symbol
+from gradxform.backend.fork_text import write_fork
 from gradxform.backend.host_call import signature_text
 from gradxform.backend.instructions import (
     ELEMENTARY_OPERATIONS,
@@ -36,6 +37,7 @@ from gradxform.loopir.loops import (
     Call,
     Contract,
     For,
+    Fork,
     If,
     Let,
     Matrix,
@@ -431,6 +433,8 @@ class NestWriter:
                 self.loop(statement)
             elif isinstance(statement, Part):
                 self.part(statement)
+            elif isinstance(statement, Fork):
+                write_fork(self, statement)
             elif isinstance(statement, While):
                 self.while_loop(statement)
             elif isinstance(statement, If):
@@ -775,6 +779,8 @@ class NestWriter:
                 found.update(region.buffer for region in (*statement.arguments, *statement.results))
             if isinstance(statement, Native) and statement.workspace:
                 found.add(WORKSPACE)
+            if isinstance(statement, Fork):
+                found.update(touched(statement.body))
             for body in bodies(statement):
                 found |= self.seen_by_functions(body)
         return found

@@ -45,6 +45,7 @@ from gradxform.loopir.loops import (
     Buffer,
     Call,
     For,
+    Fork,
     If,
     Kernel,
     Let,
@@ -63,6 +64,8 @@ from gradxform.quantities import duration
 #: Estimated nanoseconds of work that one chunk should hold; see also config.parallel_threshold.
 CHUNK_WORK = 20_000.0
 MAX_CHUNKS = 64
+#: Within a loop that runs in order: the threads meet at the end of each of its iterations.
+MAX_FORK_CHUNKS = 16
 #: Up to so many partial results are added up element by element.
 FEW_CHUNKS = 7
 #: Estimated nanoseconds for an element of what each chunk has a copy of: filling it, and adding it up.
@@ -207,6 +210,8 @@ class Nests:
         self.temporaries: list[Buffer] = []
         self.locals: list[Buffer] = []
         self.counter = 0
+        # Around the present place: loops whose iterations may run on different threads.
+        self.shared_loops = 0
         # Values that must lie in memory even if only the scalars of their own group read them.
         self.kept: set[Var] = set()
         self.keep_operands(graph.nodes)
@@ -305,6 +310,8 @@ class Nests:
 
     def loop(self, group: Group, depth: int) -> list[Statement]:
         assert group.extent is not None
+        if depth and not self.shared_loops and self.pays(group):
+            return self.forked(group, depth)
         symbol = axis(self.fresh("i"), group.extent)
         before, after = self.open_accumulators(group, depth)
         body = self.fixed(group, symbol, depth)
@@ -314,7 +321,9 @@ class Nests:
         """The group's body with its shared axis bound to ``symbol``."""
         for node in group.members:
             self.bound[group.assigned[node]] = symbol
+        self.shared_loops += 1
         body = self.level(group.members, depth + 1)
+        self.shared_loops -= 1
         for node in group.members:
             del self.bound[group.assigned[node]]
         return body
@@ -648,7 +657,7 @@ class Nests:
             if group.extent is None:
                 body: Sequence[Statement] = self.straight(group, 0)
                 nests.append(Nest(tuple(body), tuple(self.locals), repeatable=False, work=work, values=values))
-            elif work >= config.parallel_threshold and not group.ordered and group.extent > 1:
+            elif self.pays(group):
                 nests += self.chunked(group, work)
             elif work >= config.parallel_threshold and (most := _private_chunks(group, work)) > 1:
                 nests += self.chunked(group, work, most)
@@ -665,8 +674,41 @@ class Nests:
         return Kernel(tuple(self.inputs.values()), tuple(self.outputs.values()), tuple(self.temporaries), tuple(nests),
                       offsets, arena_bytes)
 
+    def pays(self, group: Group) -> bool:
+        """Whether the group's loop is worth chunks, and may have them as it is."""
+        work = sum(node.work for node in group.members)
+        return work >= config.parallel_threshold and not group.ordered and group.extent is not None and group.extent > 1
+
     def chunked(self, group: Group, work: float, most: int = MAX_CHUNKS) -> list[Nest]:
         """The group's loop cut into chunks that run in parallel, and the loop that combines their partial results."""
+        scatters = [n for n in group.members if _repeats(n, group)]
+        whole = {node: self.storage[node.var] for node in scatters}
+        fork, combine = self.cut(group, work, most, 0, scatters)
+        repeatable = all(node.kind != "scatter" for node in group.members)
+        first = Nest(fork.body, tuple(self.locals), fork.symbol, fork.chunks, repeatable=repeatable, work=work,
+                     values=_values(group.members))
+        self.locals = []
+        combined = _values([n for n in group.members if n.kind == "reduction"])
+        nests = [first, Nest(tuple(combine), (), work=100.0, values=combined)] if combine else [first]
+        for node, storage in whole.items():
+            private, self.storage[node.var] = self.storage[node.var], storage
+            self.tell(node)
+            nests.append(self.unite(node, private.buffer, storage, fork.chunks))
+        return nests
+
+    def forked(self, group: Group, depth: int) -> list[Statement]:
+        """The same within a nest, as where a loop that runs in order is around it."""
+        work = sum(node.work for node in group.members)
+        fork, combine = self.cut(group, work, MAX_FORK_CHUNKS, depth, ())
+        return [fork, *combine]
+
+    def cut(
+        self, group: Group, work: float, most: int, depth: int, scatters: Sequence[Node]
+    ) -> tuple[Fork, list[Statement]]:
+        """The group's loop in at most so many chunks, and the loops that combine their partial results.
+
+        Each chunk updates a copy of what ``scatters`` update.
+        """
         extent = group.extent
         assert extent is not None
         reductions = [n for n in group.members if n.kind == "reduction" and group.assigned[n] in n.reduced]
@@ -674,8 +716,8 @@ class Nests:
         chunks = min(most, max(2, int(work / CHUNK_WORK)), extent, max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
         in_memory = sum(n.var.type.size for n in reductions if n.var.type.size > REGISTER_ELEMENTS)
         affordable = int(work / (16 * VECTOR_GAIN * PRIVATE_ELEMENT * max(in_memory, 1)))
-        if affordable < chunks:
-            chunks = _even(max(affordable, 2))
+        if affordable < chunks or depth:
+            chunks = _even(max(min(affordable, chunks), 2))
         size = -(-extent // chunks)
         if size > 64:
             size = -(-size // 16) * 16
@@ -683,11 +725,9 @@ class Nests:
         chunk = axis(self.fresh("c"), chunks)
         symbol = axis(self.fresh("i"), extent)
         before, _ = self.open_accumulators(group, 1, private=True)
-        scatters = [n for n in group.members if _repeats(n, group)]
-        whole = {node: self.storage[node.var] for node in scatters}
         for node in scatters:
             before += self.open_private(node, chunk)
-        body = self.fixed(group, symbol, 0)
+        body = self.fixed(group, symbol, depth)
         begin = index_mul(chunk, size)
         end = Apply("minimum", (index_add(begin, integer(size)), integer(extent)), int64)
         statements = [*before, For(symbol, begin, end, tuple(body), group.ordered)]
@@ -695,20 +735,11 @@ class Nests:
         for node in reductions:
             accumulator = self.accumulators[node.var]
             dtype = node.var.type.dtype
-            partial = self.new_buffer("part", dtype, (chunks, *accumulator.buffer.shape), 0)
+            partial = self.new_buffer("part", dtype, (chunks, *accumulator.buffer.shape), depth)
             statements += self.over(accumulator.positions, node, lambda full, p=partial, a=accumulator, d=dtype: [
                 Store(p, (chunk, *a.index(full)), Load(a.buffer, a.index(full), d))])
-            combine += self.combine(node, partial, accumulator, chunks)
-        repeatable = all(node.kind != "scatter" for node in group.members)
-        first = Nest(tuple(statements), tuple(self.locals), chunk, chunks, repeatable=repeatable, work=work,
-                     values=_values(group.members))
-        self.locals = []
-        nests = [first, Nest(tuple(combine), (), work=100.0, values=_values(reductions))] if combine else [first]
-        for node, storage in whole.items():
-            private, self.storage[node.var] = self.storage[node.var], storage
-            self.tell(node)
-            nests.append(self.unite(node, private.buffer, storage, chunks))
-        return nests
+            combine += self.combine(node, partial, accumulator, chunks, depth)
+        return Fork(chunk, chunks, tuple(statements)), combine
 
     def open_private(self, node: Node, chunk: Symbol) -> list[Statement]:
         """Let a scatter update memory of this chunk, which starts as what changes nothing."""
@@ -732,10 +763,12 @@ class Nests:
         body = _loops_over(symbols, [For(number, ZERO, integer(chunks), (update,), True)])
         return Nest(tuple(body), (), repeatable=False, work=0.2 * chunks * size, values=(node.var,))
 
-    def combine(self, node: Node, partial: Buffer, accumulator: Storage, chunks: int) -> list[Statement]:
+    def combine(
+        self, node: Node, partial: Buffer, accumulator: Storage, chunks: int, depth: int
+    ) -> list[Statement]:
         stored = self.storage.get(node.var)
         if stored is None:
-            stored = self.storage[node.var] = self.allocate(node, 0)
+            stored = self.storage[node.var] = self.allocate(node, depth)
         dtype = node.var.type.dtype
         number = axis(self.fresh("c"), chunks)
 

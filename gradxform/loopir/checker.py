@@ -12,6 +12,7 @@ from gradxform.loopir.loops import (
     Call,
     Contract,
     For,
+    Fork,
     If,
     Kernel,
     Let,
@@ -52,6 +53,9 @@ def _statements(statements: Sequence[Statement], bound: set[Symbol], buffers: se
             _expression(statement.end, bound, buffers)
             _require(statement.symbol not in bound, f"loop symbol {statement.symbol.name} is bound twice")
             _statements(statement.body, bound | {statement.symbol}, buffers)
+        elif isinstance(statement, Fork):
+            _require(statement.symbol not in bound, f"chunk {statement.symbol.name} is bound twice")
+            _statements(statement.body, bound | {statement.symbol}, buffers | set(statement.locals))
         elif isinstance(statement, Part):
             _statements(statement.body, bound, buffers)
         elif isinstance(statement, While):

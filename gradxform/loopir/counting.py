@@ -50,6 +50,7 @@ from gradxform.loopir.loops import (
     Call,
     Contract,
     For,
+    Fork,
     If,
     Kernel,
     Let,
@@ -483,6 +484,14 @@ class _Walk:
     def part(self, statement: Part, domain: Domain, place: _Place) -> None:
         self.block(statement.body, domain, place)
 
+    def fork(self, statement: Fork, domain: Domain, place: _Place) -> None:
+        shape = domain.weights.shape
+        trips = np.full(shape, statement.chunks)
+        inner = domain.extended(statement.symbol, np.zeros(shape, np.int64), trips)[0] if statement.symbol in self.needed else (
+            domain.repeated(trips))
+        self.levels[statement.symbol] = len(self.frames)
+        self.inside(statement.body, inner, place, True, domain.total)
+
     def reserve(self, statement: Reserve, domain: Domain, place: _Place) -> None:
         """Growing a tape, now and then, is not counted."""
 
@@ -563,5 +572,5 @@ def _forget(at_hand: set[Hashable], statement: Statement) -> None:
 _VISITS: dict[type, Callable[[_Walk, Any, Domain, _Place], None]] = {
     Let: _Walk.let, Store: _Walk.store, Accumulate: _Walk.accumulate, For: _Walk.loop, While: _Walk.while_loop,
     If: _Walk.branch, Multiply: _Walk.product, Contract: _Walk.tile, Native: _Walk.routine, Call: _Walk.python,
-    Part: _Walk.part, Reserve: _Walk.reserve,
+    Part: _Walk.part, Fork: _Walk.fork, Reserve: _Walk.reserve,
 }

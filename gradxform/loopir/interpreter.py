@@ -16,6 +16,7 @@ from gradxform.loopir.loops import (
     Call,
     Contract,
     For,
+    Fork,
     If,
     Kernel,
     Let,
@@ -72,6 +73,10 @@ def _run(statements: Sequence[Statement], symbols: dict[Symbol, Any], memory: di
             for i in range(begin, end):
                 symbols[statement.symbol] = np.int64(i)
                 _run(statement.body, symbols, memory)
+        elif isinstance(statement, Fork):
+            for chunk in range(statement.chunks):
+                memory.update({buffer: _poisoned(buffer) for buffer in statement.locals})
+                _run(statement.body, {**symbols, statement.symbol: np.int64(chunk)}, memory)
         elif isinstance(statement, Part):
             _run(statement.body, dict(symbols), memory)
         elif isinstance(statement, While):

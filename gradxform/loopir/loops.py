@@ -14,6 +14,7 @@
                 | Call                                                a call into Python
                 | Native                                              a native routine, once per element of a batch
                 | Part { Statement* }                                 a function of its own
+                | Fork symbol in 0 .. chunks { Statement* }           chunks that may run in parallel, within a serial nest
     Buffer    ::= input | output | arena | local | tape              C-contiguous; a local one belongs to one nest
 
 Loads are expressions whose buffer is a Buffer. Everything is frozen. Passes over statements need not name them all:
@@ -161,6 +162,19 @@ class Part:
 
 
 @data_class(frozen=True, slots=True, eq=False)
+class Fork:
+    """``body`` for each value of ``symbol`` below ``chunks``, in parallel, and then on: as a nest with chunks, in a serial one.
+
+    Each chunk has ``locals`` of its own. What runs in order within a chunk must not end the kernel.
+    """
+
+    symbol: Symbol
+    chunks: int
+    body: tuple[Statement, ...]
+    locals: tuple[Buffer, ...] = ()
+
+
+@data_class(frozen=True, slots=True, eq=False)
 class While:
     """Runs ``head`` and then, as long as ``condition`` holds, ``body`` and ``head`` again.
 
@@ -226,7 +240,7 @@ class Native:
         return -(-self.routine.workspace // 64) * 64 * self.chunks
 
 
-Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Contract | Call | Native | Part
+Statement = Let | Store | Accumulate | For | While | If | Reserve | Multiply | Contract | Call | Native | Part | Fork
 
 
 def bodies(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
@@ -236,8 +250,8 @@ def bodies(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
 
 
 _BODIES: dict[type, Callable[[Any], tuple[tuple[Statement, ...], ...]]] = {
-    For: lambda loop: (loop.body,), Part: lambda part: (part.body,), While: lambda loop: (loop.head, loop.body),
-    If: lambda choice: (choice.then, choice.otherwise),
+    For: lambda loop: (loop.body,), Part: lambda part: (part.body,), Fork: lambda fork: (fork.body,),
+    While: lambda loop: (loop.head, loop.body), If: lambda choice: (choice.then, choice.otherwise),
 }
 
 
@@ -246,7 +260,7 @@ def with_bodies(statement: Statement, inner: Sequence[tuple[Statement, ...]]) ->
     # Statements are equal only to themselves.
     if tuple(inner) == bodies(statement):
         return statement
-    if isinstance(statement, (For, Part)):
+    if isinstance(statement, (For, Part, Fork)):
         return replace(statement, body=inner[0])
     if isinstance(statement, While):
         return replace(statement, head=inner[0], body=inner[1])

@@ -13,6 +13,7 @@ from gradxform.loopir.loops import (
     Call,
     Contract,
     For,
+    Fork,
     If,
     Kernel,
     Let,
@@ -163,6 +164,10 @@ def _statement_lines(statement: Statement, indent: str, notes: Mapping[Statement
         head = (f"{indent}for {statement.symbol.name} in {position_text(statement.begin)} .. "
                 f"{position_text(statement.end)}{order}:")
         return [head, *_block(statement.body, indent, notes)]
+    if isinstance(statement, Fork):
+        own = [f"{indent}    local {buffer_text(buffer)}" for buffer in statement.locals]
+        return [f"{indent}parallel for {statement.symbol.name} in 0 .. {statement.chunks}:", *own,
+                *_block(statement.body, indent, notes)]
     if isinstance(statement, Part):
         return [f"{indent}part:", *_block(statement.body, indent, notes)]
     if isinstance(statement, While):

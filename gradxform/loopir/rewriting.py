@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gradxform.loopir.expression import Expression, Symbol, substitute
-from gradxform.loopir.loops import For, Let, Statement, bodies, with_bodies, with_operands
+from gradxform.loopir.loops import For, Fork, Let, Statement, bodies, with_bodies, with_operands
 
 
 def renamed(statements: Sequence[Statement], values: dict[Symbol, Expression], suffix: str) -> list[Statement]:
@@ -23,7 +23,7 @@ def renamed(statements: Sequence[Statement], values: dict[Symbol, Expression], s
 
     def copied(statement: Statement) -> Statement:
         copy = with_operands(statement, rewrite)
-        if isinstance(copy, (Let, For)):
+        if isinstance(copy, (Let, For, Fork)):
             copy = replace(copy, symbol=bind(copy.symbol))
         return with_bodies(copy, [tuple(map(copied, body)) for body in bodies(copy)])
 
