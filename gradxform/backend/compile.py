@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from gradxform.backend import quotient_text
 from gradxform.config import config
 from gradxform.data_class import data_class
 from gradxform.errors import CompileError
@@ -161,11 +162,10 @@ def _new_machine(target: Target, tier: Tier) -> Any:
     )
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, context: Any) -> Any:
     llvm = _llvm()
     try:
-        # A context of its own, freed with the module: types and constants of the global one would pile up.
-        module = llvm.parse_assembly(text, llvm.create_context())
+        module = llvm.parse_assembly(text, context)
         if config.verify_ir:
             module.verify()
     except RuntimeError as error:
@@ -194,7 +194,7 @@ def _unlocked() -> tuple[Callable[..., None], Callable[..., None], Callable[...,
     return found[0], found[1], found[2]
 
 
-def _optimise(module: Any, machine: Any, tier: Tier) -> None:
+def _optimise(module: Any, machine: Any, tier: Tier, late: Any) -> None:
     llvm = _llvm()
     run_on_module, run_on_function, _ = _unlocked()
     # Pass managers cannot be kept for the next module: LLVM's inliner moves its pipeline out of itself when it runs.
@@ -205,7 +205,10 @@ def _optimise(module: Any, machine: Any, tier: Tier) -> None:
     builder = llvm.create_pass_builder(machine, tuning)
     if loops:
         run_on_module(builder.getModulePassManager(), module, builder)
-        return
+        if late is None:
+            return
+    if late is not None:
+        module.link_in(late)
     inliner = llvm.create_new_module_pass_manager()
     inliner.add_always_inliner_pass()
     run_on_module(inliner, module, builder)
@@ -233,11 +236,15 @@ def _object_code(module: Any, machine: Any) -> bytes:
 
 
 def _optimised_module(text: str, tier: Tier, target: Target, machine: Any) -> Any:
-    module = _parse(text)
+    # A context of its own, freed with the module: types and constants of the global one would pile up.
+    context = _llvm().create_context()
+    module = _parse(text, context)
     # The data layout and triple of the text, if any, give way to those of the machine that emits the code.
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
-    _optimise(module, machine, tier)
+    # What the vectoriser has to see as calls is defined after it.
+    late = _parse(quotient_text.definitions(), context) if f"@{quotient_text.QUOTIENT}(" in text else None
+    _optimise(module, machine, tier, late)
     return module
 
 

@@ -26,9 +26,10 @@ from gradxform.backend.instructions import (
 from gradxform.backend.liveness import free_symbols, touched
 from gradxform.backend.module import NOTE_CALL, Module
 from gradxform.backend.native import write_native
+from gradxform.backend.quotient_text import write_quotient
 from gradxform.backend.stream_text import streamable, targets, write_streamed
 from gradxform.backend.turn_text import columns_place, rows_of, write_turned
-from gradxform.dtypes import DType, bool_
+from gradxform.dtypes import DType, bool_, float64
 from gradxform.loopir.expression import INDEX_CHECKS, Apply, Constant, Expression, Index, Load, Symbol, known, parts
 from gradxform.loopir.loops import (
     WORKSPACE,
@@ -63,6 +64,8 @@ OUTLINE_WORK = 2_000.0
 FARTHEST_INDEX = (1 << 47) - 1
 #: Loops of at most so many iterations are vectorised without interleaving.
 FEW_ITERATIONS = 64
+#: Loops of as many iterations are worth preparing for.
+MANY_ITERATIONS = 32
 VECTOR_LANES = {"f64": 8, "f32": 16}
 
 #: A long loop asks after this many estimated nanoseconds whether the user wants to interrupt it.
@@ -185,6 +188,7 @@ class NestWriter:
         self.pointers = {b: f"%{b.name}" for b in (*self.buffers, *nest.locals)}
         self.one_by_one = True  # whether no loop around the present place may be vectorised
         self.aborts = False  # whether it may end before its end
+        self.changing: set[Symbol | Buffer] | None = None  # what changes in the loop around, if that may become one of vectors
         self.twin = False  # whether it runs only when the fast form was outside its range
         self.arguments: list[str] | None = None  # of a part: the symbols that it takes
         self.streamable = streamable(nest.body)
@@ -272,11 +276,23 @@ class NestWriter:
         if operation in INDEX_CHECKS:
             return self.checked_index(operation, *arguments)
         dtypes = [operand.dtype for operand in expression.operands]
+        if operation == "div" and expression.dtype == float64 and self.stays(expression.operands[1]):
+            return write_quotient(self.module, self.temporary, *arguments)
         start = len(self.lines)
         result = instruction(operation, arguments, dtypes, expression.dtype, self)
         if self.depth > 0:
             self.watch_calls(start, arguments, dtypes)
         return result
+
+    def stays(self, expression: Expression) -> bool:
+        """Whether a value is the same in all iterations of the loop of vectors around."""
+        if self.changing is None or isinstance(expression, Constant):
+            return self.changing is not None
+        if isinstance(expression, Symbol):
+            return expression not in self.changing
+        if isinstance(expression, Load):
+            return expression.buffer not in self.changing and all(map(self.stays, expression.index))
+        return all(map(self.stays, expression.operands))
 
     def watch_calls(self, start: int, arguments: Sequence[str], dtypes: Sequence[DType]) -> None:
         """Note where a fast form may be outside its range; let called forms be vectorised."""
@@ -508,10 +524,11 @@ class NestWriter:
         self.depth += 1
         outer, self.one_by_one = self.one_by_one, loop.ordered
         checks, self.straight_checks = self.straight_checks, self.vectorises(loop)
+        changing, self.changing = self.changing, self.changing_in(loop)
         if loop.work:
             self.poll(index, loop.work)
         self.statements(loop.body)
-        self.one_by_one, self.straight_checks = outer, checks
+        self.one_by_one, self.straight_checks, self.changing = outer, checks, changing
         self.depth -= 1
         following = self.temporary(f"add nuw nsw i64 {index}, 1")
         self.lines[phi] = f"{index} = phi i64 [{begin}, %{before}], [{following}, %{self.label}]"
@@ -523,6 +540,13 @@ class NestWriter:
         hint = f", !llvm.loop {self.module.one_vector_at_a_time()}" if single else ""
         self.append(f"br i1 {again}, label %{body}, label %{done}{hint}")
         self.start_block(done)
+
+    def changing_in(self, loop: For) -> set[Symbol | Buffer] | None:
+        """The symbols and buffers that change in an innermost loop of many iterations; None of other loops."""
+        if loop.ordered or self.twin or loop.symbol.extent < MANY_ITERATIONS or any(map(bodies, loop.body)):
+            return None
+        symbols = (statement.symbol for statement in loop.body if isinstance(statement, Let))
+        return {loop.symbol, *symbols, *(buffer for statement in loop.body for buffer in written(statement))}
 
     def vectorises(self, loop: For) -> bool:
         """Whether vectors pay although indices are looked up one by one: in innermost loops with elementary functions.
