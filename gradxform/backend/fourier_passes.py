@@ -14,7 +14,8 @@ where w(k, n) = exp(-2 pi i k / n). For the inverse the parts change places when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import sqrt
 from struct import pack, unpack
 from typing import NamedTuple
@@ -57,7 +58,24 @@ class PassWriter(Writer):
 
     def __init__(self, lanes: Lanes) -> None:
         super().__init__()
-        self.lanes = lanes
+        self.lanes, self.label = lanes, "start"
+
+    def at(self, label: str) -> None:
+        super().at(label)
+        self.label = label
+
+    @contextmanager
+    def loop(self, begin: object, end: object, step: object = 1) -> Iterator[str]:
+        """Lines for each value from ``begin`` below ``end``. The text is compiled as it stands: nothing lies in cells."""
+        body, done, before = self.name("body"), self.name("done"), self.label
+        self.branch(self.op("icmp slt i64", begin, end), body, done)
+        self.at(body)
+        index, following, place = f"%{self.name('i')}", f"%{self.name('n')}", len(self.lines)
+        yield index
+        self.do(f"{following} = add nsw i64 {index}, {step}")
+        self.lines.insert(place, f"{index} = phi i64 [{begin}, %{before}], [{following}, %{self.label}]")
+        self.branch(self.op("icmp slt i64", following, end), body, done)
+        self.at(done)
 
     # ------------------------------------------------------------------------------------------------------ numbers
 
