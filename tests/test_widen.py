@@ -83,3 +83,18 @@ def test_other_reductions_stay_as_they_are() -> None:
 
     x = RANDOM.standard_normal(2000)
     assert_close(gx.jit(greatest)(x), greatest(x))
+
+
+def test_what_another_loop_reads_keeps_its_own() -> None:
+    """Second differences stay in a loop of their own, though a longer one of a sum comes next: exponentials read them later."""
+    def function(x, y):
+        products = np.pad(y[:-3] * y[3:] + y[1:-2] * y[2:-1], (1, 2))
+        curved = x[2:] - 2.0 * x[1:-1] + x[:-2]
+        tilted = np.where(x > 0, x, 0.3 * x) - 2.0 * products
+        total = np.sum((x[1:] - x[:-1] * tilted[1:]) ** 2) + np.sum((products[1:] - products[:-1] * tilted[1:]) ** 2)
+        bumps = np.exp(-0.1 * curved[1:] ** 2) - np.exp(-0.1 * curved[:-1] ** 2)
+        return total + 0.1 * np.sum(bumps * bumps), bumps
+
+    x, y = np.random.default_rng(8).normal(size=(2, 515))
+    for found, expected in zip(gx.jit(function)(x, y), function(x, y), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13)

@@ -31,7 +31,7 @@ def widen_sums(groups: Sequence[Group], *stored: Container[Var], journal: Journa
     """
     result: list[Group] = []
     for group in groups:
-        if result and _may_join(result[-1], group, stored):
+        if result and _may_join(result[-1], group, stored) and not _is_read(result[-1], groups):
             earlier = result.pop()
             maps = {node.var: node for node in earlier.members if node.kind == "map"}
             for node in earlier.members:
@@ -61,6 +61,12 @@ def _may_join(earlier: Group, group: Group, stored: Sequence[Container[Var]]) ->
         elif node.kind != "map" or node.bases or any(node.var in memory for memory in stored):
             return False
     return True
+
+
+def _is_read(group: Group, groups: Sequence[Group]) -> bool:
+    """Whether others than a group itself read what its maps compute: they would look for it in vain."""
+    maps = {node.var for node in group.members if node.kind == "map"}
+    return any(not maps.isdisjoint(node.inputs) for other in groups if other is not group for node in other.members)
 
 
 def _inlined(expression: Expression, maps: Mapping[Var, Node]) -> Expression:
