@@ -103,6 +103,36 @@ def test_long_bodies_are_split() -> None:
     np.testing.assert_allclose(gx.jit(gx.grad(lambda x: np.sum(chain(x))))(x), interpret(before, [x])[0], rtol=1e-11)
 
 
+def parts_of(statements) -> list[Part]:
+    return [part for s in statements for part in ([s] if isinstance(s, Part) else parts_of(s.body) if isinstance(s, For) else [])]
+
+
+def test_many_loops_in_a_row_are_split() -> None:
+    def deep(x):
+        for _ in range(120):
+            x = np.tanh(x - np.sum(x * x, axis=1, keepdims=True))
+        return x
+
+    x = np.random.default_rng(6).normal(size=(12, 20)) / 5.0
+    before = kernel_before_passes(deep, x)
+    after = split_kernel(before)
+    parts = [part for nest in after.nests for part in parts_of(nest.body)]
+    assert len(parts) > 2 and all(weight(part.body) <= 700 for part in parts)
+    same_results(before, after, x)
+    np.testing.assert_allclose(gx.jit(deep)(x), deep(x), rtol=1e-9)
+
+
+def test_loops_in_a_row_stay_together_beside_one_that_runs_in_order() -> None:
+    def loss(x):
+        for _ in range(40):
+            x = np.tanh(x - np.sum(x * x, axis=0))
+        return gx.lax.fori_loop(0, 5, lambda i, y: y * 0.5 + i, np.sum(x))
+
+    x = np.random.default_rng(7).normal(size=(9, 8))
+    before = kernel_before_passes(loss, x)
+    same_results(before, split_kernel(before), x)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", ["max", "min"])
 def test_extrema_as_in_numpy(name: str, dtype: type) -> None:

@@ -82,16 +82,25 @@ def _split(statements: Sequence[Statement], blocks: Blocks) -> list[Statement]:
             inner += _blocked(statement, private, blocks)
         else:
             # The condition of a While sees what its head binds, so that stays in one piece.
-            in_order = isinstance(statement, While) or (isinstance(statement, For) and statement.ordered)
-            limit = IN_ORDER_STATEMENTS if in_order else SPLIT_STATEMENTS
+            limit = IN_ORDER_STATEMENTS if _in_order(statement) else SPLIT_STATEMENTS
             parts = [body if (isinstance(statement, While) and body is statement.head) or weight(body) <= limit
                      else tuple(_split(body, blocks)) for body in bodies(statement)]
             inner.append(with_bodies(statement, parts))
-    if sum(not bodies(s) for s in inner) <= SPLIT_STATEMENTS:
+    if (sum(not bodies(s) for s in inner) if any(map(_in_order, inner)) else _own(inner)) <= SPLIT_STATEMENTS:
         return inner
     groups = _groups(inner)
     homes = blocks.homes(crossing_symbols(groups), ())
     return [Part(tuple(rewritten(group, homes, ()))) for group in groups]
+
+
+def _in_order(statement: Statement) -> bool:
+    """Whether what a statement hands from one iteration to the next should stay in registers, before it and behind it too."""
+    return isinstance(statement, While) or (isinstance(statement, For) and statement.ordered)
+
+
+def _own(statements: Sequence[Statement]) -> int:
+    """How many statements there are but for those in parts."""
+    return sum(1 + sum(map(_own, bodies(s))) for s in statements if not isinstance(s, Part))
 
 
 def _blocked(loop: For, private: Sequence[Buffer], blocks: Blocks) -> list[Statement]:
@@ -167,7 +176,7 @@ def _groups(statements: Sequence[Statement]) -> list[list[Statement]]:
     groups: list[list[Statement]] = [[]]
     filled = 0
     for statement in statements:
-        size = weight([statement])
+        size = _own([statement])
         if groups[-1] and filled + size > PART_STATEMENTS:
             groups.append([])
             filled = 0
