@@ -24,7 +24,14 @@ def paused_collection() -> Iterator[None]:
 
 @contextmanager
 def collected_once() -> Iterator[None]:
-    """As `paused_collection`; at its end what was made counts as old: else the next collection would walk all of it."""
+    """As `paused_collection`; at its end what was made counts as old: else the next collection would walk all of it.
+
+    Nothing is walked for that: what is frozen and thawed joins the oldest objects. Where the user froze some, they stay frozen.
+    """
     with paused_collection():
         yield
-        gc.collect(1)
+        if gc.get_freeze_count():
+            gc.collect(1)
+        else:
+            gc.freeze()
+            gc.unfreeze()

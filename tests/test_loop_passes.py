@@ -104,7 +104,8 @@ def test_long_bodies_are_split() -> None:
 
 
 def parts_of(statements) -> list[Part]:
-    return [part for s in statements for part in ([s] if isinstance(s, Part) else parts_of(s.body) if isinstance(s, For) else [])]
+    found = [s for s in statements if isinstance(s, Part)]
+    return found + [part for s in statements if isinstance(s, For) for part in parts_of(s.body)]
 
 
 def test_many_loops_in_a_row_are_split() -> None:

@@ -9,10 +9,11 @@ Values that cross from one piece to a later one go through memory, an element pe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeVar
 
 from gradxform.backend.journal import SILENT, Journal
+from gradxform.data_class import data_class
 from gradxform.dtypes import DType, int64
 from gradxform.loopir.expression import (
     ZERO,
@@ -37,7 +38,7 @@ _Value = TypeVar("_Value")
 LONG_ROW = 16
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Blocks:
     """Makes pieces in one nest. ``stem`` tells the names of one pass from those of another; ``buffers`` are the new ones."""
 

@@ -12,9 +12,10 @@ stores: so it does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import count
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import int64
 from gradxform.loopir.expression import (
     INDEX_CHECKS,
@@ -78,7 +79,7 @@ def _inside(statements: tuple[Statement, ...], numbers: count[int], locals_: lis
     return tuple(result) if changed else statements
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Shape:
     """What an expression is, up to the iteration that it belongs to and up to its sign.
 
@@ -95,7 +96,7 @@ class Shape:
         return self.number, None if self.offset is None or base is None else self.offset - base, self.negative
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Shapes:
     """The shapes of expressions in a loop's body: none where a value is not to be had in another iteration."""
 

@@ -6,7 +6,6 @@ The driver and each kernel that is used are compiled once per process, or taken 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from gradxform.backend import compile as compiler
@@ -14,6 +13,7 @@ from gradxform.backend.compile import Tier
 from gradxform.backend.gemm_text import FIELDS, Geometry, copy_text, driver_text, kernel_text, turn_text
 from gradxform.backend.library import Library
 from gradxform.backend.threads import parallel_address
+from gradxform.data_class import data_class
 from gradxform.dtypes import DType
 from gradxform.loopir.loops import Multiply, Native, Statement, bodies
 
@@ -35,7 +35,7 @@ ROWS_IN_PLACE = 96
 CACHED_IN_PLACE = 1 << 23
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Strides:
     """Of an operand, in elements: from line to line, along the inner extent, from matrix to matrix."""
 
@@ -44,7 +44,7 @@ class Strides:
     batch: int
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Plan:
     """The record that the driver reads: numbers, and functions that it calls. The workspace is counted in elements."""
 

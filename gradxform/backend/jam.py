@@ -13,12 +13,13 @@ rows. Which loop is the outer one does not matter to a tile: what matters is whi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count, pairwise
 from math import prod
 
 from gradxform.backend.blocks import with_lane
 from gradxform.backend.contract_text import orientation
+from gradxform.data_class import data_class
 from gradxform.dtypes import DType, int64, is_float
 from gradxform.loopir.expression import (
     ONE,
@@ -85,7 +86,7 @@ def _inside(statements: tuple[Statement, ...], numbers: count[int]) -> tuple[Sta
     return tuple(result) if changed else statements
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Chain:
     """Loops, one directly inside the other, around one sum of products."""
 

@@ -9,7 +9,7 @@ in order, so results repeat bit for bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -23,6 +23,7 @@ from gradxform.backend.recompute import fixed_memory, prices
 from gradxform.backend.schedule import Group, Partition
 from gradxform.backend.widen import widen_sums
 from gradxform.config import config
+from gradxform.data_class import data_class
 from gradxform.dtypes import DType, bool_, int64
 from gradxform.ir import Var
 from gradxform.loopir.expression import (
@@ -86,7 +87,7 @@ REGISTER_ELEMENTS = 32
 _SCATTER = {"max": "maximum", "min": "minimum"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Storage:
     """Where a value lies: its axes at ``positions`` index ``buffer`` behind ``prefix``; the others are fixed by
     enclosing loops. A part of an array counts its indices from ``start``.

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -26,6 +25,7 @@ from gradxform.backend.range_updates import Place, affine_places, point_of
 from gradxform.backend.read_once import merge_read_once
 from gradxform.backend.summed_first import sum_first
 from gradxform.core import Builder
+from gradxform.data_class import data_class
 from gradxform.dtypes import bool_, is_float
 from gradxform.errors import CompileError
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Program, Var
@@ -78,7 +78,7 @@ LONG_SUM = 4096
 SUMS = 16384
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Reader:
     """An operand as lowering rules see it; ``atom`` is what the program calls it."""
 

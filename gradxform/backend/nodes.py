@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 
 from gradxform.backend.instructions import cost
+from gradxform.data_class import data_class
 from gradxform.ir import Callback, Var
 from gradxform.loopir.expression import INDEX_CHECKS, ZERO, Apply, Expression, Index, Load, Symbol, loads, substitute
 from gradxform.loopir.loops import TYPICAL_ITERATIONS
@@ -20,7 +21,7 @@ CALL_WORK = 5_000.0
 MULTIPLY_ADD = 0.05
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Side:
     """An operand of a product: strides per batch, row and column axis within a stored value."""
 
@@ -31,7 +32,7 @@ class Side:
     column: int
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Product:
     left: Side
     right: Side
@@ -41,7 +42,7 @@ class Product:
     columns: int
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Carry:
     """What a loop hands from one iteration to the next: ``variable`` inside, ``result`` after the last.
 
@@ -59,7 +60,7 @@ class Carry:
     base: Var | None
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Record:
     """A value of each iteration: ``element``, stored by the body, goes to ``position`` of ``result``."""
 
@@ -68,7 +69,7 @@ class Record:
     position: Expression
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Loop:
     """``body`` once for each value of ``symbol`` below ``end``, or else as long as ``condition`` holds after ``head``."""
 
@@ -82,7 +83,7 @@ class Loop:
     iterations: int = TYPICAL_ITERATIONS
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Arm:
     """One branch: its nodes, and per result the expression over ``Choice.axes`` (and the variable that it copies).
 
@@ -95,7 +96,7 @@ class Arm:
     held: dict[Var, Var]
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Choice:
     """The arm number ``index``, limited to those there are, gives the node's results."""
 
@@ -104,7 +105,7 @@ class Choice:
     axes: list[tuple[Expression, ...]]
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class PythonCall:
     """Calls Python with ``operands``: whole stored values, or expressions of rank 0 with their dtype."""
 
@@ -113,7 +114,7 @@ class PythonCall:
     results: tuple[Var, ...]
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class NativeCall:
     """Runs ``routine`` per element of ``batch``; operands and results as those of a call into Python."""
 
@@ -127,7 +128,7 @@ class NativeCall:
         return prod(self.batch) * self.routine.work
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Node:
     """``kind`` is map, reduction, cumulative, scatter, product, loop, choice or call.
 
@@ -249,7 +250,7 @@ class Node:
         return self.cost * prod(a.extent for a in self.loop_axes)
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Region:
     """A part of ``whole`` whose first element is at index ``start``."""
 
@@ -257,7 +258,7 @@ class Region:
     start: tuple[int, ...]
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class NodeGraph:
     """The nodes in order, the program's inputs and, per output, the variable to be stored there.
 

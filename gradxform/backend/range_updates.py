@@ -10,8 +10,8 @@ plain loop over the range. As a scatter it would store its updates first, and co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from gradxform.data_class import data_class
 from gradxform.loopir.expression import (
     ZERO,
     Apply,
@@ -27,7 +27,7 @@ from gradxform.loopir.expression import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Place:
     """Where a point lies along one axis: at ``offset + step * point[position]``; a ``position`` of -1: at ``offset``."""
 

@@ -14,9 +14,10 @@ with the rank of arrays and not with the number of guards:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count, pairwise
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import bool_, int64
 from gradxform.loopir.expression import Apply, Expression, Load, Symbol, axis, index_add, integer, known
 from gradxform.loopir.loops import For, Kernel, Nest, Statement, bodies, operands, with_bodies
@@ -30,7 +31,7 @@ SEAM = 8
 MAX_OPERATIONS = 2_000
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Piece:
     """Iterations ``first`` .. ``last`` of a loop; a seam if guards change within."""
 

@@ -13,7 +13,6 @@ What is looked up is read elsewhere if all of it is, as through a reshape: each 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from math import prod
 
@@ -21,6 +20,7 @@ from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.nodes import Node
 from gradxform.backend.recompute import fixed_memory
+from gradxform.data_class import data_class
 from gradxform.dtypes import bool_, int64
 from gradxform.ir import Var
 from gradxform.loopir.expression import INDEX_CHECKS, Apply, Expression, Index, Load, Symbol, parts, substitute, symbols
@@ -40,7 +40,7 @@ def merge_read_once(nodes: list[Node], outputs: Iterable[Var], journal: Journal 
     merging.carry_out(nodes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Use:
     """``load`` in the expression of ``within``, which is, or has gone into, ``reader``, perhaps to another index."""
 

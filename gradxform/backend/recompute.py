@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from gradxform.backend.instructions import cost
 from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.nodes import Node
+from gradxform.data_class import data_class
 from gradxform.ir import Var
 from gradxform.loopir.expression import INDEX_CHECKS, Apply, Expression, Load, Symbol, loads, parts, symbols
 
@@ -37,7 +37,7 @@ MOST_VALUES = 50
 _NAMES = {"product": "product of matrices", "loop": "loop", "choice": "branch", "call": "call"}
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Fixed:
     """Variables that must lie in memory, with the reason why, and those whose memory another value takes over at some time."""
 
@@ -45,7 +45,7 @@ class Fixed:
     overwritten: frozenset[Var]
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Price:
     """What computing a value of ``nbytes`` once more costs, and what may be spent on it instead of storing it."""
 

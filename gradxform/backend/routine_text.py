@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import DType
 from gradxform.errors import CompileError
 
@@ -43,7 +44,7 @@ def element_type(dtype: DType) -> str:
             "int64": "i64", "int32": "i32", "bool": "i8"}[dtype.name]
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class RoutineText:
     """The body of a routine, and the lines of the module that it needs: declarations, constants, helper functions."""
 
@@ -55,7 +56,7 @@ class RoutineText:
         return f"define internal i64 @{name}({self.parameters}) noinline nounwind {{\n{self.body}\n}}"
 
 
-@dataclass(slots=True)
+@data_class(slots=True)
 class RoutineWriter:
     """Writes one function; see the top of this file."""
 

@@ -15,10 +15,11 @@ in each row are; if not, guessing wrong costs more than memory does, and the upd
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 
 from gradxform.backend.interleave import distance, in_full, interleaved, ways_of
+from gradxform.data_class import data_class
 from gradxform.dtypes import bool_, int64
 from gradxform.loopir.expression import (
     INDEX_CHECKS,
@@ -166,7 +167,7 @@ def _least_iterations(loop: For) -> int:
     return last - begin[1] if begin is not None and last is not None else 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Update:
     """The statement of a loop that updates elements which no other one touches.
 

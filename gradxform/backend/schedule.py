@@ -13,13 +13,14 @@ three short loops inside one loop over rows, and a regression's value and gradie
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.journal import SILENT, Journal
 from gradxform.backend.nodes import Node
 from gradxform.backend.recompute import Price
+from gradxform.data_class import data_class
 from gradxform.ir import Var
 from gradxform.loopir.expression import Apply, Expression, Load, Symbol, known, parts, substitute
 
@@ -31,7 +32,7 @@ CACHED_ELEMENTS = 4096
 LONG_RATIO = 16
 
 
-@dataclass(slots=True, eq=False)
+@data_class(slots=True, eq=False)
 class Group:
     """Nodes that share a loop of ``extent`` over their ``assigned`` axes; straight-line code if ``extent`` is None.
 

@@ -24,7 +24,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gradxform.backend import compile as compiler
 from gradxform.backend import disk_cache
@@ -39,12 +38,13 @@ from gradxform.backend.threads_text import (
     pool_text,
 )
 from gradxform.config import Options, config
+from gradxform.data_class import data_class
 
 _EXIT_PATIENCE_SECONDS = 1.0
 _INTERRUPT_AGAIN_SECONDS = 0.02
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class _Pool:
     """The linked native code as Python callables. Those that may wait release the GIL."""
 

@@ -12,12 +12,12 @@ by column, and squares of the block are turned in registers into rows:
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradxform.backend.block_text import in_blocks
 from gradxform.backend.instructions import memory_type
 from gradxform.backend.stream_text import streamable
+from gradxform.data_class import data_class
 from gradxform.dtypes import int64
 from gradxform.loopir.expression import Constant, Expression, Symbol, loads, symbols
 from gradxform.loopir.loops import Accumulate, Buffer, For, Let, Store, operands
@@ -109,7 +109,7 @@ done:
 }}"""])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Rows:
     """Stores of a loop, ``store`` one of them, to ``columns`` elements of a buffer's rows, which lie ``row`` apart; constants
     put the first of them at ``first``.

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -146,7 +145,8 @@ def _exact_product(left: Any, right: Any) -> Literal | None:
         product = dtype.type(left * right)
     if not math.isfinite(product) or abs(product) < np.finfo(dtype).tiny:
         return None
-    return literal(product, dtype) if Fraction(a) * Fraction(b) == Fraction(float(product)) else None
+    (a_over, a_under), (b_over, b_under), (over, under) = (x.as_integer_ratio() for x in (a, b, float(product)))
+    return literal(product, dtype) if a_over * b_over * under == over * a_under * b_under else None
 
 
 def _scaled(rewriter: Rewriter, factor: Any, x: Atom, result: ArrayType) -> Atom | None:

@@ -21,11 +21,11 @@ that the additions to its result do not matter. The stacks are as long as the lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from gradxform.core import Tracer, shape_of
+from gradxform.data_class import data_class
 from gradxform.ir import Atom, Equation, Var
 from gradxform.linear import add, reduce_sum, transpose
 from gradxform.primitives.contraction import dot_general
@@ -38,7 +38,7 @@ LONG = 256
 Permutation = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Term:
     """The result of ``equation``, a product or a sum, with its axes permuted."""
 
@@ -68,7 +68,7 @@ def _behind(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple([a + 1 for a in axes])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Contribution:
     """What one iteration gives to a sum: ``now``, added to it at once (None: nothing), and terms for after the loop."""
 

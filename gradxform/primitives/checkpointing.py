@@ -15,11 +15,11 @@ cotangents they pass at once: so they are not taken for the values of the forwar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradxform.core import Primitive, Refuses, Tracer, Undefined, bind, bind_all, current_builder, run
 from gradxform.core.source import user_line
+from gradxform.data_class import data_class
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType, Atom, Equation, Opaque, Program, Var
 from gradxform.ir.callback import EFFECTS, replayed
@@ -97,7 +97,7 @@ barrier_p = Primitive(
 # -------------------------------------------------------------------------------------------------------------- remat
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Plan:
     """``known`` takes the primals and gives outputs and saved values; ``linear`` takes the primals at ``used``, the saved
     values and the tangents.

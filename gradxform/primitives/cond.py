@@ -10,12 +10,12 @@ places for which are shared among branches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradxform.core import Builder, Primitive, Undefined, bind_all, outside, run, type_of
+from gradxform.data_class import data_class
 from gradxform.dtypes import int64
 from gradxform.errors import CheckError
 from gradxform.ir import ArrayType, Program
@@ -77,7 +77,7 @@ def _with_slots(planned: Plan, results: int, types: Sequence[ArrayType], own: Se
     return program
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Known:
     """The known operands of the linear cond: operands of the first one at positions ``used``, its results at positions
     ``given``, and its further results.

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 
 from gradxform.core import Builder, Primitive, Refuses, Undefined, bind_all, outside, run, shape_of
 from gradxform.core.source import user_line
+from gradxform.data_class import data_class
 from gradxform.dtypes import DType, is_differentiable
 from gradxform.errors import NotDifferentiableError
 from gradxform.ir import ArrayType, Atom, Equation, Literal, Opaque, Program, Var
@@ -47,7 +47,7 @@ class Backward(Opaque):
         return _BatchedBackward(self, residuals, size)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Derivative:
     """What stands in the place of a ``custom`` equation that is differentiated.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradxform.core import Builder, run, shape_of
+from gradxform.data_class import data_class
 from gradxform.errors import CheckError
 from gradxform.ir import ArrayType, Program
 from gradxform.ir.memo import kept
@@ -62,7 +62,7 @@ def reached_carries(program: Program, flags: Sequence[bool], first: int, carries
             return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Rest:
     """The linear part of a loop's body.
 
@@ -76,7 +76,7 @@ class Rest:
     carries: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class LinearBody:
     """The body of the scan that is the linear part of a loop.
 
@@ -149,7 +149,7 @@ def roles(constants: int, carries: int, xs: int) -> list[Role]:
     return [*[Role.CONSTANT] * constants, *[Role.CARRY] * carries, *[Role.ELEMENT] * xs]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Linearized:
     """A loop's body in two parts.
 

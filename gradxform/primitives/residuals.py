@@ -18,10 +18,10 @@ A tape cannot be stored, since tapes of many iterations differ in length. The lo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
+from gradxform.data_class import data_class
 from gradxform.dtypes import is_differentiable
 from gradxform.ir import Atom, Equation, Program, Var
 from gradxform.ir.callback import has_effect, may_fail, replayed
@@ -54,7 +54,7 @@ class Role(Enum):
     ELEMENT = "element"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Plan:
     """How residuals come from the loop of known values to the linear loop.
 

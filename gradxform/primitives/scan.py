@@ -14,13 +14,13 @@ cotangents of carries and sums of cotangents of constants.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradxform.core import Builder, Primitive, Undefined, bind_all, outside, run, type_of
 from gradxform.core.source import user_line
+from gradxform.data_class import data_class
 from gradxform.dtypes import int64
 from gradxform.errors import ArgumentError, CheckError, ShapeError
 from gradxform.ir import ArrayType, Program, Var
@@ -61,7 +61,7 @@ SEGMENTS = "segments"
 # ------------------------------------------------------------------------------------------------------- operands
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Parts:
     """A sequence with one entry per operand, taken apart."""
 
@@ -127,7 +127,7 @@ def _evaluate(
 # ------------------------------------------------------------------------------------------------------------- jvp
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class LinearLoop:
     """The scan that is the linear part of a loop: its body and the known ones among its operands."""
 
@@ -227,7 +227,7 @@ def _transpose(
             *(ct if isinstance(x, Undefined) else None for ct, x in zip(cotangents, given.body, strict=True))]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Transposable:
     """A body whose ``linear`` inputs are told from the known ones, and the outputs that are ``kept``, which are linear.
 
@@ -329,7 +329,7 @@ def _total(part: _Sum | None, now: Any, stacks: Mapping[Var, Any]) -> Any:
     return now
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Sum:
     """The cotangent of a constant: whether the loop adds up a part of it, and terms for after the loop."""
 
@@ -337,7 +337,7 @@ class _Sum:
     later: tuple[Term, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class _Pull:
     """The body of the transpose of a linear scan.
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from gradxform.backend.elementary import huge_argument
 from gradxform.backend.elementary.assembly import Definition, Recipe, Request, define, symbol
 from gradxform.backend.elementary.catalogue import RECIPES
+from gradxform.data_class import data_class
 
 __all__ = ["Elementary", "Request", "declarations", "definitions", "instruction_count", "roster", "symbol"]
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Elementary:
     """What the rest of the backend may know of a function.
 

@@ -9,11 +9,11 @@ which is correct to half an ulp and a hair.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from gradxform.backend.elementary import huge_argument
 from gradxform.backend.elementary.builder import Builder, Value
+from gradxform.data_class import data_class
 
 Dtype = Literal["f64", "f32"]
 Variant = Literal["careful", "fast", "outside", "vector"]
@@ -23,7 +23,7 @@ KIND = {"f64": "double", "f32": "float"}
 PURE = "nounwind willreturn memory(none)"
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Recipe:
     """How a function is written: expansions of builder and arguments.
 
@@ -39,7 +39,7 @@ class Recipe:
     beyond: Expansion | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Request:
     """One variant of one function; `lanes` counts only for the variant `vector`."""
 
@@ -49,7 +49,7 @@ class Request:
     lanes: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@data_class(frozen=True, slots=True)
 class Definition:
     text: str
     declarations: tuple[str, ...]

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from gradxform.data_class import data_class
 
 FLOATS = {"double": "f64", "float": "f32"}
 INTEGER_OF = {"double": "i64", "float": "i32"}
@@ -29,7 +31,7 @@ def float_text(kind: str, number: float) -> str:
     return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@data_class(frozen=True, slots=True, eq=False)
 class Value:
     """One SSA value or constant: its LLVM scalar kind and its text as an operand."""
 
@@ -116,7 +118,7 @@ Operand = Value | float | int
 Pair = tuple[Value, Value]
 
 
-@dataclass(slots=True)
+@data_class(slots=True)
 class Builder:
     """Collects the lines of one function body."""
 
