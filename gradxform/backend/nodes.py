@@ -166,7 +166,7 @@ class Node:
 
     def __post_init__(self) -> None:
         self.results = self.results or (self.var,)
-        self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
+        self.reads = [load for part in (self.expression, *self.target) for load in loads(part)]
         own = [a for a in self.axes if isinstance(a, Symbol)]
         whole = self.kind in ("product", "loop", "choice", "call")
         self.loop_axes = () if whole else self.reduced if self.kind == "scatter" else (*own, *self.reduced)
@@ -212,7 +212,7 @@ class Node:
         """Put other expressions in place of parts, known by their id, of what a map, reduction or scatter computes."""
         self.expression, *target = [substitute(part, lambda p: replaced.get(id(p))) for part in (self.expression, *self.target)]
         self.target = tuple(target)
-        self.reads = loads(self.expression) + [load for part in self.target for load in loads(part)]
+        self.reads = [load for part in (self.expression, *self.target) for load in loads(part)]
         self.cost = self.own_cost()
 
     def move(self, var: Var, axes: tuple[Expression, ...]) -> None:
@@ -223,7 +223,7 @@ class Node:
     def reduce_over(self, symbol: Symbol, expression: Expression) -> None:
         """Reduce another expression, along ``symbol`` alone."""
         self.reduced, self.loop_axes = (symbol,), (symbol,)
-        self.expression, self.reads = expression, loads(expression)
+        self.expression, self.reads = expression, list(loads(expression))
         self.cost = expression_cost(expression)
 
     def replace_base(self, number: int, result: Var, base: Var) -> None:

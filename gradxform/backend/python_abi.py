@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import sysconfig
 from functools import cache
 
 from gradxform.errors import GradxformError
@@ -104,8 +103,9 @@ def verify_python_layout() -> None:
     """
     require_layout(sys.implementation.name == "cpython", "it is not CPython")
     require_layout(ctypes.sizeof(ctypes.c_void_p) == POINTER_BYTES, "it is not a 64-bit build")
-    require_layout(not sysconfig.get_config_var("Py_GIL_DISABLED"), "it is a free-threaded build")
-    require_layout(not sysconfig.get_config_var("Py_TRACE_REFS"), "it is a build that traces references")
+    # sysconfig would say so, too, but it takes a millisecond of a first call to read what it knows.
+    require_layout("t" not in getattr(sys, "abiflags", ""), "it is a free-threaded build")
+    require_layout(not hasattr(sys, "getobjects"), "it is a build that traces references")
     item, other = object(), object()
     for probe in (item, 1.5, (item, other), [item, other], {"a": item}):
         kind = read_pointer(id(probe) + TYPE_OFFSET)

@@ -9,9 +9,9 @@ stores into a block on the stack, and the block is copied with non-temporal stor
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradxform.backend.block_text import in_blocks
@@ -83,8 +83,13 @@ line.one:
 def cache_bytes() -> int:
     """The size of the last cache."""
     largest = 0
-    for place in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = place.read_text().strip()
+    folder = "/sys/devices/system/cpu/cpu0/cache"
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        place = os.path.join(folder, name, "size")
+        if not os.path.isfile(place):
+            continue
+        with open(place) as file:
+            text = file.read().strip()
         unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
         digits = text.rstrip("KMG")
         largest = max(largest, int(digits) * unit if digits.isdigit() else 0)

