@@ -1,7 +1,7 @@
 """Native routines in loops: how a `Native` statement becomes LLVM text, and where the text of each routine stands.
 
 To add a routine to a family, give its file a function that writes it (see `routine_text`) and name that in the file's
-``ROUTINES``. To add a family, add its file to `families`. A primitive names the routine in its lowering rule::
+``ROUTINES``. To add a family, add its file to ``_FAMILIES``. A primitive names the routine in its lowering rule::
 
     Native(Routine("lapack.cholesky", ("float64", n), reference, failures=("Matrix is not positive definite",),
                    work=n ** 3 / 100, threads=n > 64), batch=shape[:-2])
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import import_module
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
     from gradxform.backend.nest_text import NestWriter
 
 
-@cache
-def families() -> Mapping[str, Mapping[str, Callable[..., RoutineText]]]:
-    """The routines by family and name; each is called with the routine's parameters."""
-    from gradxform.backend import fail_text, fourier_text, lapack_text, sort_routines
+#: The modules with the routines of each family; who needs one family does not wait for the others.
+_FAMILIES = {"lapack": "lapack_text", "sort": "sort_routines", "fft": "fourier_text", "fail": "fail_text"}
 
-    return {"lapack": lapack_text.ROUTINES, "sort": sort_routines.ROUTINES, "fft": fourier_text.ROUTINES,
-            "fail": fail_text.ROUTINES}
+
+@cache
+def _family(name: str) -> Mapping[str, Callable[..., RoutineText]]:
+    """The routines of a family by name; each is called with the routine's parameters."""
+    if name not in _FAMILIES:
+        return {}
+    routines: Mapping[str, Callable[..., RoutineText]] = import_module(f"gradxform.backend.{_FAMILIES[name]}").ROUTINES
+    return routines
 
 
 def _routine(module: Module, routine: Routine) -> str:
@@ -44,7 +49,7 @@ def _routine(module: Module, routine: Routine) -> str:
     name = module.routines.get(key)
     if name is None:
         family, _, function = routine.name.partition(".")
-        writer = families().get(family, {}).get(function)
+        writer = _family(family).get(function)
         if writer is None:
             raise CompileError(f"no text is known of the native routine {routine}")
         name = module.routines[key] = f"gx.native.{len(module.routines)}"
