@@ -60,7 +60,7 @@ def test_each_piece_is_a_module_and_each_nest_is_in_one(long_text: str) -> None:
     assert len(set(nests)) == len(nests)
     assert {name for name in wanted if name.startswith(("nest", "kernel", "entry"))} <= set(names)
     for piece in pieces:
-        compiler._parse(piece.text).verify()
+        compiler._parse(piece.text, compiler._llvm().create_context()).verify()
     assert [piece.plain for piece in pieces] == [True, *[False] * (len(pieces) - 1)]
     assert "entry" in defined(pieces[0].text) and "kernel" in defined(pieces[1].text)
     assert "optnone" not in "".join(piece.text for piece in pieces[1:])
