@@ -279,6 +279,29 @@ def test_what_is_looked_up_is_not_stored_to_be_read_in_another_shape() -> None:
                 gx.jit(part)(values, bad, x)
 
 
+@pytest.mark.parametrize("count", [1, 65, 20_000])
+def test_what_large_arrays_are_asked_for_ahead_changes_nothing(count: int) -> None:
+    extent = 1 << 16
+    x, other = GENERATOR.standard_normal(extent), GENERATOR.standard_normal((3, extent))
+    indices = GENERATOR.integers(-extent, extent, 10 * count)
+    rows = indices.reshape(count, 10)
+    programs = {
+        "flat": (lambda x, y, i: x[i] * 2.0, x[indices] * 2.0),
+        "rows": (lambda x, y, i: x[i.reshape(-1, 10)].max(1), x[rows].max(1)),
+        "of a matrix": (lambda x, y, i: y[1, i] + x[i], other[1, indices] + x[indices]),
+        "narrow": (lambda x, y, i: x[i.astype(np.int32)], x[indices]),
+    }
+    for function, expected in programs.values():
+        stages = gx.jit(function).lower(x, other, indices)
+        assert count == 1 or "@llvm.prefetch" in stages.llvm
+        np.testing.assert_array_equal(gx.jit(function)(x, other, indices), expected)
+    bad = indices.copy()
+    bad[-1] = extent
+    with pytest.raises(IndexError):
+        gx.jit(programs["rows"][0])(x, other, bad)
+    assert "@llvm.prefetch" not in gx.jit(lambda x, i: x[i]).lower(np.ones(1000), indices).llvm
+
+
 def test_elementary_functions_stay_apart_from_scatters() -> None:
     # A loop of updates is one after the other: exponentials in it would be, too.
     text = loops_of(lambda x, i: gnp.zeros(9).at[i].add(gnp.exp(x)), np.ones(1000), np.zeros(1000, int))

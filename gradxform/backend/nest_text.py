@@ -26,6 +26,7 @@ from gradxform.backend.instructions import (
 from gradxform.backend.liveness import free_symbols, touched
 from gradxform.backend.module import NOTE_CALL, Module
 from gradxform.backend.native import write_native
+from gradxform.backend.prefetch_text import write_prefetches
 from gradxform.backend.quotient_text import write_quotient
 from gradxform.backend.stream_text import streamable, targets, write_streamed
 from gradxform.backend.turn_text import columns_place, rows_of, write_turned
@@ -180,6 +181,7 @@ class NestWriter:
         self.counter = 0
         self.depth = 0
         self.symbols: dict[Symbol, str] = {}
+        self.loops: list[tuple[Symbol, str]] = []  # the symbols of those around the present place, and their ends
         self.guarded = False
         self.straight_checks = False  # whether the loop around the present place is to be vectorised with its checks
         self.calls_python = _calls_python(nest.body)
@@ -527,7 +529,11 @@ class NestWriter:
         changing, self.changing = self.changing, self.changing_in(loop)
         if loop.work:
             self.poll(index, loop.work)
+        self.loops.append((loop.symbol, end))
+        if not (self.straight_checks or self.twin):
+            write_prefetches(self, loop)
         self.statements(loop.body)
+        self.loops.pop()
         self.one_by_one, self.straight_checks, self.changing = outer, checks, changing
         self.depth -= 1
         following = self.temporary(f"add nuw nsw i64 {index}, 1")
