@@ -27,7 +27,7 @@ from gradxform.backend.liveness import free_symbols, touched
 from gradxform.backend.module import NOTE_CALL, Module
 from gradxform.backend.native import write_native
 from gradxform.backend.prefetch_text import write_prefetches
-from gradxform.backend.quotient_text import write_quotient
+from gradxform.backend.quotient_text import reciprocal_parts, write_in_order, write_quotient
 from gradxform.backend.stream_text import streamable, targets, write_streamed
 from gradxform.backend.turn_text import columns_place, rows_of, write_turned
 from gradxform.dtypes import DType, bool_, float64
@@ -280,6 +280,11 @@ class NestWriter:
         dtypes = [operand.dtype for operand in expression.operands]
         if operation == "div" and expression.dtype == float64 and self.stays(expression.operands[1]):
             return write_quotient(self.module, self.temporary, *arguments)
+        if operation == "div" and expression.dtype == float64 and self.one_by_one and self.depth > 0 and not self.twin:
+            divisor = expression.operands[1]
+            divided = reciprocal_parts(float(divisor.value)) if isinstance(divisor, Constant) else None
+            if divided is not None:
+                return write_in_order(self, arguments[0], arguments[1], divided)
         start = len(self.lines)
         result = instruction(operation, arguments, dtypes, expression.dtype, self)
         if self.depth > 0:

@@ -9,17 +9,28 @@ functions on the IBM RISC System/6000 processor" (IBM J. Res. Dev. 34 (1990) 111
 
 A vector is divided where any q0 is too small or too large, infinite or NaN. So is every vector where the divisor is.
 
-The loop calls a function, of which LLVM's vectoriser takes the variant for vectors: a branch would have been in its way. Both
-are defined, and inlined, when it is done.
+Where numbers come one by one, and each waits for the one before, it is latency that counts. There a constant of few bits takes
+two operations, with a reciprocal in two parts (the second method of that paper):
+
+    h + l = 1 / c;  q = x h + (x l)         the sum fused
+
+No quotient is closer to the middle of two floats than 2**-54 / c of itself, c being taken as an odd integer, and what is
+rounded at the end is off by no more than 2**-104. What is too small, zero included, or too large is divided.
+
+A loop of vectors calls a function, of which LLVM's vectoriser takes the variant for vectors: a branch would have been in its
+way. Both are defined, and inlined, when it is done.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gradxform.backend.nest_text import NestWriter
     from gradxform.backend.module import Module
 
 #: The function (x, d, r) -> x / d, where r is 1 / d, or NaN where d is too small or too large.
@@ -29,13 +40,28 @@ LEAST, GREATEST = -400, 400
 #: Widths of vectors for which there is a variant.
 LANES = (2, 4, 8)
 
+#: Constants of so many bits, trailing zeros left out, are divided by in two operations.
+FEW_BITS = 40
+
 _ATTRIBUTES = "nounwind willreturn memory(none)"
 _NAN = "0x7FF8000000000000"
 
 
-def _bits(exponent: int) -> int:
-    """The bits of a power of two."""
-    return int(struct.unpack("<Q", struct.pack("<d", 2.0**exponent))[0])
+def reciprocal_parts(divisor: float) -> tuple[float, float] | None:
+    """The two parts of the reciprocal of a number of few bits; None of others.
+
+    >>> reciprocal_parts(3.0)
+    (0.3333333333333333, 1.850371707708594e-17)
+    """
+    if not 2.0**LEAST < abs(divisor) < 2.0**GREATEST or math.frexp(divisor)[0] * 2.0**FEW_BITS % 1:
+        return None
+    exact = 1 / Fraction(divisor)
+    high = float(exact)
+    return high, float(exact - Fraction(high))
+
+
+def _bits(number: float) -> int:
+    return int(struct.unpack("<Q", struct.pack("<d", number))[0])
 
 
 def _head(lanes: int) -> str:
@@ -55,12 +81,29 @@ def write_quotient(module: Module, line: Callable[[str], str], x: str, divisor: 
         module.vectors[f"{QUOTIENT}.x{lanes}"] = None
     module.declarations["declare double @llvm.fabs.f64(double)"] = None
     size = line(f"bitcast double {line(f'call double @llvm.fabs.f64(double {divisor})')} to i64")
-    above = line(f"sub i64 {size}, {_bits(LEAST)}")
-    within = line(f"icmp ult i64 {above}, {_bits(GREATEST) - _bits(LEAST)}")
+    above = line(f"sub i64 {size}, {_bits(2.0**LEAST)}")
+    within = line(f"icmp ult i64 {above}, {_bits(2.0**GREATEST) - _bits(2.0**LEAST)}")
     reciprocal = line(f"select i1 {within}, double {line(f'fdiv double 1.0, {divisor}')}, double {_NAN}")
     variants = ",".join(f"_ZGV_LLVM_N{lanes}vvv_{QUOTIENT}({QUOTIENT}.x{lanes})" for lanes in LANES)
     group = module.attribute_group(f'{_ATTRIBUTES} "vector-function-abi-variant"="{variants}"')
     return line(f"call double @{QUOTIENT}(double {x}, double {divisor}, double {reciprocal}) {group}")
+
+
+def write_in_order(writer: NestWriter, x: str, divisor: str, reciprocal: tuple[float, float]) -> str:
+    """A quotient that the next one waits for, from the two parts of the divisor's reciprocal."""
+    line = writer.temporary
+    high, low = (f"0x{_bits(part):016X}" for part in reciprocal)
+    writer.declare("declare double @llvm.fma.f64(double, double, double)")
+    rare, done, before = writer.block("rare"), writer.block("quotient"), writer.label
+    found = line(f"call double @llvm.fma.f64(double {x}, double {high}, double {line(f'fmul double {x}, {low}')})")
+    carried = line(f"add i64 {line(f'bitcast double {x} to i64')}, {1 << 61}")
+    far = line(f"icmp eq i64 {line(f'and i64 {carried}, {1 << 62}')}, 0")
+    writer.append(f"br i1 {far}, label %{rare}, label %{done}, !prof !{writer.module.rarely()}")
+    writer.start_block(rare)
+    exact = line(f"fdiv double {x}, {divisor}")
+    writer.append(f"br label %{done}")
+    writer.start_block(done)
+    return line(f"phi double [{found}, %{before}], [{exact}, %{rare}]")
 
 
 def definitions() -> str:
