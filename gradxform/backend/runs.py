@@ -6,6 +6,8 @@
         else:
             for i: out[k(i)] += u(i), from several places in turn
 
+Where indices are sorted, too, such runs can be shared among threads: see `runs_in_chunks`.
+
 An element that has just been stored comes back from memory only after some cycles: a sum over a run of equal indices takes
 them for each update. Segment sums, and sparse matrices whose entries are in order, are such runs. Where a run ends is
 guessed right by a processor if most runs are as long as the one before, as those of a matrix with the same number of entries
@@ -19,6 +21,7 @@ from dataclasses import replace
 from itertools import count
 
 from gradxform.backend.interleave import distance, in_full, interleaved, ways_of
+from gradxform.backend.runs_in_chunks import Runs, in_chunks
 from gradxform.data_class import data_class
 from gradxform.dtypes import bool_, int64
 from gradxform.loopir.expression import (
@@ -80,20 +83,23 @@ def gather_runs(kernel: Kernel) -> Kernel:
 
 def _nest(nest: Nest, numbers: Iterator[int]) -> Nest:
     locals_: list[Buffer] = []
-    body = _inside(nest.body, numbers, locals_)
+    body = _inside(nest.body, numbers, locals_, nest.chunk is None)
     return nest if body is nest.body else replace(nest, body=body, locals=(*nest.locals, *locals_))
 
 
-def _inside(statements: tuple[Statement, ...], numbers: Iterator[int], locals_: list[Buffer]) -> tuple[Statement, ...]:
+def _inside(
+    statements: tuple[Statement, ...], numbers: Iterator[int], locals_: list[Buffer], alone: bool
+) -> tuple[Statement, ...]:
+    """The statements with such loops in versions; ``alone``: no loop is around them, and no other thread at work."""
     result: list[Statement] = []
     for statement in statements:
-        inner = with_bodies(statement, [_inside(body, numbers, locals_) for body in bodies(statement)])
-        result += (_versions(inner, numbers, locals_) if isinstance(inner, For) else None) or [inner]
+        inner = with_bodies(statement, [_inside(body, numbers, locals_, False) for body in bodies(statement)])
+        result += (_versions(inner, numbers, locals_, alone) if isinstance(inner, For) else None) or [inner]
     same = len(result) == len(statements) and all(a is b for a, b in zip(result, statements, strict=True))
     return statements if same else tuple(result)
 
 
-def _versions(loop: For, numbers: Iterator[int], locals_: list[Buffer]) -> list[Statement] | None:
+def _versions(loop: For, numbers: Iterator[int], locals_: list[Buffer], alone: bool) -> list[Statement] | None:
     length = _least_iterations(loop)
     if not loop.ordered or length < LEAST_ITERATIONS or not all(isinstance(s, (Let, Store, Accumulate)) for s in loop.body):
         return None
@@ -105,7 +111,17 @@ def _versions(loop: For, numbers: Iterator[int], locals_: list[Buffer]) -> list[
     in_runs = _with_register(loop, found, stem, locals_)
     ways = ways_of(loop)
     in_turn = [loop] if ways == 1 else _in_turn(loop, found, length, ways, repeated, stem, locals_)
-    return [*look, If(conjunction((repeated, even)), tuple(in_runs), tuple(in_turn))]
+    versions = If(conjunction((repeated, even)), tuple(in_runs), tuple(in_turn))
+    chunks = None
+    if alone:
+        runs = Runs(loop, found.statement, found.position, lambda place: _at(found.index, loop.symbol, place), stem)
+        chunks = in_chunks(runs)
+    if chunks is None:
+        return [*look, versions]
+    locals_ += chunks.locals
+    sorted_ = Load(chunks.sorted, (), bool_)
+    return [*look, Store(chunks.sorted, (), conjunction((repeated, even))), If(sorted_, chunks.before, ()),
+            If(sorted_, chunks.body, (versions,))]
 
 
 def _samples(
