@@ -30,8 +30,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradxform.backend.nest_text import NestWriter
     from gradxform.backend.module import Module
+    from gradxform.backend.nest_text import NestWriter
 
 #: The function (x, d, r) -> x / d, where r is 1 / d, or NaN where d is too small or too large.
 QUOTIENT = "gradxform.quotient"
