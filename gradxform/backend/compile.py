@@ -162,10 +162,11 @@ def _new_machine(target: Target, tier: Tier) -> Any:
     )
 
 
-def _parse(text: str, context: Any) -> Any:
+def _parse(text: str, context: Any = None) -> Any:
     llvm = _llvm()
     try:
-        module = llvm.parse_assembly(text, context)
+        # A context of its own, freed with the module: types and constants of the global one would pile up.
+        module = llvm.parse_assembly(text, context or llvm.create_context())
         if config.verify_ir:
             module.verify()
     except RuntimeError as error:
@@ -236,7 +237,6 @@ def _object_code(module: Any, machine: Any) -> bytes:
 
 
 def _optimised_module(text: str, tier: Tier, target: Target, machine: Any) -> Any:
-    # A context of its own, freed with the module: types and constants of the global one would pile up.
     context = _llvm().create_context()
     module = _parse(text, context)
     # The data layout and triple of the text, if any, give way to those of the machine that emits the code.
