@@ -30,6 +30,9 @@ SMALL_EXTENT = 8
 CACHED_ELEMENTS = 4096
 #: A loop of so many times fewer iterations does not go around one along which memory lies further apart.
 LONG_RATIO = 16
+#: Sums over an axis of their own, with results along another one, that a loop has at most; later ones go into the next one.
+#: So the layers of a deep network, forward or back, are not all one body, and loops of equal layers are compiled once.
+MOST_SUMS = 12
 
 
 @data_class(slots=True, eq=False)
@@ -43,6 +46,7 @@ class Group:
     members: list[Node] = field(default_factory=list)
     assigned: dict[Node, Symbol] = field(default_factory=dict)
     closed: bool = False
+    sums: int = 0
 
     @property
     def ordered(self) -> bool:
@@ -181,6 +185,7 @@ class Partition:
                         self.copy(inner, position, own).var, load.index, load.dtype)
             node.rewrite(replaced)
         self.groups[position].add(node, axis)
+        self.groups[position].sums += self.is_nested_sum(node)
         self.group_of.update(dict.fromkeys(node.results, position))
 
     def position(self, node: Node, reads: Sequence[Load]) -> tuple[int, Symbol | None]:
@@ -211,7 +216,8 @@ class Partition:
         if self.stands_alone(node):
             return len(groups), preferred_axis(candidates, scores)
         suited = [a for a in candidates if not _jumps(a, scores) and not self.spreads(node, reads, a)]
-        if latest >= 0 and groups[latest].extent is not None and not groups[latest].closed and not _slows(node, groups[latest]):
+        if (latest >= 0 and groups[latest].extent is not None and not self.is_closed(latest, node)
+                and not _slows(node, groups[latest])):
             for axis in suited:
                 if axis.extent == groups[latest].extent and self.pointwise(node, reads, axis, latest):
                     return latest, axis
@@ -221,7 +227,7 @@ class Partition:
             for place, part in enumerate(load.index):
                 if isinstance(part, Symbol) and part in suited:
                     found = self.sharing.get((load.buffer, place), -1)
-                    if found > max(best, latest) and groups[found].extent == part.extent and not groups[found].closed:
+                    if found > max(best, latest) and groups[found].extent == part.extent and not self.is_closed(found, node):
                         best, chosen = found, part
         if chosen is not None and node.kind != "scatter":
             return best, chosen
@@ -229,9 +235,18 @@ class Partition:
         # Beside an unrelated node of the same extent: what both give is likely to be read together.
         last = len(groups) - 1
         if (last > latest and groups[last].extent == axis.extent and node.kind != "scatter" and not groups[last].ordered
-                and not groups[last].closed):
+                and not self.is_closed(last, node)):
             return last, axis
         return len(groups), axis
+
+    def is_nested_sum(self, node: Node) -> bool:
+        """Whether ``node`` is a sum with two loops or more inside the group's, as a row times a matrix is."""
+        return node.kind == "reduction" and sum(a not in self.bound for a in node.loop_axes) > 2
+
+    def is_closed(self, position: int, node: Node) -> bool:
+        """Whether ``node`` may not join a group."""
+        group = self.groups[position]
+        return group.closed or (group.sums >= MOST_SUMS and self.is_nested_sum(node))
 
     def stands_alone(self, node: Node) -> bool:
         """Whether ``node`` is a product in blocks, in a loop along its sum: its other loops are to become one statement."""
