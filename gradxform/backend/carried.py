@@ -43,6 +43,7 @@ from gradxform.loopir.loops import (
     bodies,
     operands,
     with_bodies,
+    with_nests,
     with_operands,
 )
 
@@ -57,8 +58,7 @@ MOST_VALUES = 8
 def carry_kernel(kernel: Kernel) -> Kernel:
     """The kernel with such values handed on; the same object if there are none."""
     numbers = count()
-    nests = tuple([_nest(nest, numbers) for nest in kernel.nests])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_nest(nest, numbers) for nest in kernel.nests])
 
 
 def _nest(nest: Nest, numbers: count[int]) -> Nest:

@@ -18,7 +18,20 @@ from gradxform.backend.elementary import instruction_count
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS, elementary_name
 from gradxform.backend.journal import SILENT, Journal
 from gradxform.loopir.expression import Apply, Load, Symbol, loads, parts
-from gradxform.loopir.loops import Accumulate, Buffer, For, Kernel, Let, Nest, Statement, Store, bodies, operands, with_bodies
+from gradxform.loopir.loops import (
+    Accumulate,
+    Buffer,
+    For,
+    Kernel,
+    Let,
+    Nest,
+    Statement,
+    Store,
+    bodies,
+    operands,
+    with_bodies,
+    with_nests,
+)
 
 #: Instructions from which on a body is taken apart, and of a piece; a piece may be longer for a single function's sake.
 LONG_BODY = 240
@@ -34,8 +47,7 @@ LEAST_WORK = 4_000_000.0
 
 def fission_kernel(kernel: Kernel, journal: Journal = SILENT) -> Kernel:
     """The kernel with such loops in pieces; the same object if there are none."""
-    nests = tuple([_nest(nest, number, journal) for number, nest in enumerate(kernel.nests)])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_nest(nest, number, journal) for number, nest in enumerate(kernel.nests)])
 
 
 def _nest(nest: Nest, number: int, journal: Journal) -> Nest:

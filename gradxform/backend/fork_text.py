@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gradxform.backend.instructions import type_name
 from gradxform.backend.liveness import free_symbols, touched
-from gradxform.loopir.loops import Buffer, Fork, Kernel, Nest, Statement, bodies, with_bodies
+from gradxform.loopir.loops import Buffer, Fork, Kernel, Nest, Statement, bodies, with_bodies, with_nests
 
 if TYPE_CHECKING:
     from gradxform.backend.nest_text import NestWriter
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 def own_locals(kernel: Kernel) -> Kernel:
     """The kernel with the memory of its nests that only one fork touches given to that one: each chunk has its own."""
-    nests = tuple([_settled(nest) if any(map(has_fork, nest.body)) else nest for nest in kernel.nests])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_settled(nest) if any(map(has_fork, nest.body)) else nest for nest in kernel.nests])
 
 
 def has_fork(statement: Statement) -> bool:

@@ -35,6 +35,7 @@ from gradxform.loopir.loops import (
     bodies,
     operands,
     with_bodies,
+    with_nests,
     with_operands,
     written,
 )
@@ -45,8 +46,7 @@ Key = tuple[object, ...]
 def hoist_indices(kernel: Kernel) -> Kernel:
     """The kernel with such indices bound to symbols; the same object if there are none."""
     numbers = count()
-    nests = tuple([_nest(nest, numbers) for nest in kernel.nests])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_nest(nest, numbers) for nest in kernel.nests])
 
 
 def _nest(nest: Nest, numbers: Iterator[int]) -> Nest:

@@ -50,6 +50,7 @@ from gradxform.loopir.loops import (
     Store,
     bodies,
     with_bodies,
+    with_nests,
     with_operands,
 )
 from gradxform.loopir.printer import expression_text
@@ -66,9 +67,8 @@ Values = dict[Symbol, Expression]
 def jam_kernel(kernel: Kernel) -> Kernel:
     """The kernel with its small products of matrices as tiles; the same object if there are none."""
     numbers = count()
-    nests = tuple([nest if (body := _inside(nest.body, numbers)) is nest.body else replace(nest, body=body)
-                   for nest in kernel.nests])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [nest if (body := _inside(nest.body, numbers)) is nest.body else replace(nest, body=body)
+                               for nest in kernel.nests])
 
 
 def _inside(statements: tuple[Statement, ...], numbers: count[int]) -> tuple[Statement, ...]:

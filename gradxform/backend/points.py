@@ -31,7 +31,19 @@ from gradxform.loopir.expression import (
     substitute,
     symbols,
 )
-from gradxform.loopir.loops import For, If, Kernel, Let, Statement, Store, bodies, operands, with_bodies, with_operands
+from gradxform.loopir.loops import (
+    For,
+    If,
+    Kernel,
+    Let,
+    Statement,
+    Store,
+    bodies,
+    operands,
+    with_bodies,
+    with_nests,
+    with_operands,
+)
 from gradxform.loopir.rewriting import renamed
 
 #: A loop has so many iterations for each of its points.
@@ -43,11 +55,8 @@ MOST_POINTS = 16
 def single_out(kernel: Kernel) -> Kernel:
     """The kernel with such loops filling first; the same object if there are none."""
     numbers = count()
-    nests = []
-    for nest in kernel.nests:
-        body = _inside(nest.body, numbers)
-        nests.append(nest if body is nest.body else replace(nest, body=body))
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=tuple(nests))
+    return with_nests(kernel, [nest if (body := _inside(nest.body, numbers)) is nest.body else replace(nest, body=body)
+                               for nest in kernel.nests])
 
 
 def _inside(statements: tuple[Statement, ...], numbers: count[int]) -> tuple[Statement, ...]:

@@ -20,7 +20,7 @@ from itertools import count, pairwise
 from gradxform.data_class import data_class
 from gradxform.dtypes import bool_, int64
 from gradxform.loopir.expression import Apply, Expression, Load, Symbol, axis, index_add, integer, known
-from gradxform.loopir.loops import For, Kernel, Nest, Statement, bodies, operands, with_bodies
+from gradxform.loopir.loops import For, Kernel, Nest, Statement, bodies, operands, with_bodies, with_nests
 from gradxform.loopir.rewriting import renamed
 
 #: An innermost loop is cut into at most this many pieces without any guard; with seams there may be as many long pieces.
@@ -43,8 +43,7 @@ class Piece:
 def cut_kernel(kernel: Kernel) -> Kernel:
     """The kernel with its guarded loops cut into pieces; the same object if there are none."""
     numbers = count()
-    nests = tuple([_nest(nest, numbers) for nest in kernel.nests])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_nest(nest, numbers) for nest in kernel.nests])
 
 
 def _nest(nest: Nest, numbers: count[int]) -> Nest:

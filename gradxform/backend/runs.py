@@ -58,6 +58,7 @@ from gradxform.loopir.loops import (
     bodies,
     operands,
     with_bodies,
+    with_nests,
     with_operands,
 )
 
@@ -77,8 +78,7 @@ FEW_BYTES = 16 * 1024
 def gather_runs(kernel: Kernel) -> Kernel:
     """The kernel with such loops in two versions; the same object if there are none."""
     numbers = count()
-    nests = tuple([_nest(nest, numbers) for nest in kernel.nests])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_nest(nest, numbers) for nest in kernel.nests])
 
 
 def _nest(nest: Nest, numbers: Iterator[int]) -> Nest:

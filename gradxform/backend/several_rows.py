@@ -22,7 +22,19 @@ from gradxform.backend.fission import instructions_of
 from gradxform.backend.stream_text import cache_bytes, streamable
 from gradxform.dtypes import int64
 from gradxform.loopir.expression import ZERO, Apply, Symbol, axis, index_add, index_mul, index_range, integer, loads, symbols
-from gradxform.loopir.loops import Accumulate, For, Kernel, Let, Nest, Statement, Store, bodies, operands, with_bodies
+from gradxform.loopir.loops import (
+    Accumulate,
+    For,
+    Kernel,
+    Let,
+    Nest,
+    Statement,
+    Store,
+    bodies,
+    operands,
+    with_bodies,
+    with_nests,
+)
 from gradxform.loopir.rewriting import renamed
 
 #: Rows that are taken together, and where they share what they read of their neighbours: with rows of some power of two of
@@ -41,8 +53,7 @@ LEAST_ROWS, LEAST_COLUMNS = 16, 32
 def join_rows(kernel: Kernel) -> Kernel:
     """The kernel with such loops for several rows; the same object if there are none."""
     numbers = count()
-    nests = tuple([_nest(nest, numbers) for nest in kernel.nests])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_nest(nest, numbers) for nest in kernel.nests])
 
 
 def _nest(nest: Nest, numbers: count[int]) -> Nest:

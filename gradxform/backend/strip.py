@@ -33,6 +33,7 @@ from gradxform.loopir.loops import (
     bodies,
     operands,
     with_bodies,
+    with_nests,
 )
 
 #: Bytes that the iterations of a block may read, if later pieces read them again.
@@ -49,8 +50,7 @@ SHORT_LOOP = 32
 
 def strip_kernel(kernel: Kernel, journal: Journal = SILENT) -> Kernel:
     """The kernel with such loops in pieces; the same object if there are none."""
-    nests = tuple([_nest(nest, number, journal) for number, nest in enumerate(kernel.nests)])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_nest(nest, number, journal) for number, nest in enumerate(kernel.nests)])
 
 
 def _nest(nest: Nest, number: int, journal: Journal) -> Nest:

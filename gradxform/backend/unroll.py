@@ -16,7 +16,7 @@ from gradxform.backend.blocks import accesses
 from gradxform.backend.jam import filled_by, products_in, target_of, work_of
 from gradxform.backend.split import weight
 from gradxform.loopir.expression import integer, known, symbols
-from gradxform.loopir.loops import For, Kernel, Nest, Statement, While, bodies, with_bodies
+from gradxform.loopir.loops import For, Kernel, Nest, Statement, While, bodies, with_bodies, with_nests
 from gradxform.loopir.rewriting import renamed
 
 #: A loop of fewer iterations is unrolled: it would not fill a vector of float64.
@@ -32,8 +32,7 @@ TILE_WORK = 32
 def unroll_kernel(kernel: Kernel) -> Kernel:
     """The kernel with its short inner loops unrolled; the same object if there are none."""
     numbers = count()
-    nests = tuple([_nest(nest, numbers) for nest in kernel.nests])
-    return kernel if all(a is b for a, b in zip(nests, kernel.nests, strict=True)) else replace(kernel, nests=nests)
+    return with_nests(kernel, [_nest(nest, numbers) for nest in kernel.nests])
 
 
 def _nest(nest: Nest, numbers: count[int]) -> Nest:

@@ -372,3 +372,9 @@ class Kernel:
         from gradxform.ir.highlighting import notebook_html
 
         return notebook_html(str(self))
+
+
+def with_nests(kernel: Kernel, nests: Sequence[Nest]) -> Kernel:
+    """``kernel`` with other nests; the same object if they are the same objects."""
+    # Nests are equal only to themselves.
+    return kernel if tuple(nests) == kernel.nests else replace(kernel, nests=tuple(nests))
