@@ -21,11 +21,12 @@ def page(record: Record) -> str:
     packages = about["packages"]
     assert isinstance(packages, dict)
     versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version and name != "gradxform")
+    threads = "one thread" if about["threads"] == 1 else f"{about['threads']} threads"
     parts = [
-        "# Benchmarks",
+        f"# Benchmarks on {threads}",
         "`python -m bench --markdown` writes this page; what is measured, and how, stands in `bench/README.md`. Times are"
         " medians of one run, in which all contenders took turns on the same cores with the same number of threads.",
-        f"{about['processor']}, {about['threads']} threads, {str(about['time'])[:10]}; {about['g++']}; Python"
+        f"{about['processor']}, {threads}, {str(about['time'])[:10]}; {about['g++']}; Python"
         f" {about['python']}; {versions}.",
         "## What is promised",
         promised(record),

@@ -126,6 +126,7 @@ class Workload:
     `fused` says that no intermediate result needs to be stored whole: peak memory and the distance to C++ are held to that.
     `products` says that nearly all of the time goes into large products of matrices, which all libraries leave to a BLAS.
     `serial` says that every step needs the one before, so that there is nothing for a second thread to do.
+    `listed` says that it counts in what is promised over all workloads; the others show that rules hold beyond these.
     `flops` counts arithmetic operations, an elementary function as ELEMENTARY of them.
     """
 
@@ -141,6 +142,7 @@ class Workload:
     fused: bool = False
     products: bool = False
     serial: bool = False
+    listed: bool = True
     flops: Callable[[int], float] | None = None
     relative_tolerance: float = 1e-12
     absolute_tolerance: float = 1e-13

@@ -83,11 +83,21 @@ def test_each_workload_counts_once() -> None:
 def test_means_without_a_bound_are_for_comparison() -> None:
     times = {"gradxform": {1: 2.0}, "C++": {1: 4.0}, "Numba": {1: 1.0}, "torch eager": {1: 10.0}, "JAX": {1: 6.0}}
     plain = outcome("plain", {"gradxform": {1: 1.0}, "JAX": {1: 27.0}})
-    library, ours, native = summary.compared([outcome("w", times), plain])
+    library, ours, native, unlisted = summary.compared([outcome("w", times), plain])
     assert library.value == pytest.approx(9.0)  # 3 and 27
     assert (ours.value, native.value) == (0.5, pytest.approx(0.25))
     assert str(native).endswith(": 0.25, for comparison")
     assert native.kept is None
+    assert unlisted.value is None
+
+
+def test_programs_that_nobody_listed_stand_for_themselves() -> None:
+    listed = outcome("w", {"gradxform": {1: 1.0}, "JAX": {1: 4.0}})
+    other = outcome("other", {"gradxform": {1: 2.0}, "JAX": {1: 1.0}}, listed=False)
+    assert line([listed, other], "geometric mean against JAX").value == 4.0
+    assert line([listed, other], "least against its best peer, of any").value == 4.0
+    *_, unlisted = summary.compared([listed, other])
+    assert unlisted.value == 0.5
 
 
 def test_what_is_behind_is_named() -> None:
