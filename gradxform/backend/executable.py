@@ -25,6 +25,7 @@ from gradxform.backend.emit import imported_symbols
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, entry_imports, fingerprint
 from gradxform.backend.generation import kernel_of, module_text, tier_of
 from gradxform.backend.host_call import HostCall
+from gradxform.backend.index_lines import lines_of_indices, named
 from gradxform.backend.partition import compile_parted
 from gradxform.backend.signature import EntrySpec
 from gradxform.backend.symbols import SHARED, symbol_address
@@ -106,7 +107,7 @@ def compile_program(
     loaded, alive = linked(
         objects, {name: symbol_address(name) for name in json.loads(str(entry.metadata["imports"]))},
         json.loads(str(entry.metadata["sites"])), [called[number] for number in json.loads(str(entry.metadata["callbacks"]))],
-        spec, statics, captures)
+        spec, statics, captures, lines_of_indices(program))
     clock.append(("linking", perf_counter()))
     phases = tuple([(name, after - before) for (_, before), (name, after) in pairwise(clock)])
     return Executable(
@@ -116,9 +117,10 @@ def compile_program(
 def linked(
     objects: Sequence[bytes], imports: Mapping[str, int], sites: Sequence[Sequence[int] | str], called: Sequence[Callback],
     spec: EntrySpec, statics: Mapping[int, object], captures: Sequence[np.ndarray[Any, Any]],
+    lines: Mapping[tuple[int, int], tuple[str, ...]],
 ) -> tuple[Loaded, tuple[Any, ...]]:
-    """The object code of a module, ready to be called, and all that it refers to."""
-    raiser = _raiser(sites)
+    """The object code of a module, ready to be called, and all that it refers to; errors name the ``lines`` of indices."""
+    raiser = _raiser(sites, lines)
     addresses = {**entry_imports(spec, statics, captures, raiser), **imports}
     host_calls = [HostCall(callback) for callback in called]
     addresses.update((f"gx.callback.{number}", id(host_call)) for number, host_call in enumerate(host_calls))
@@ -146,7 +148,9 @@ def preparing(symbols: Sequence[str]) -> Iterator[None]:
             thread.join()
 
 
-def _raiser(sites: Sequence[Sequence[int] | str]) -> Callable[[int], None]:
+def _raiser(
+    sites: Sequence[Sequence[int] | str], lines: Mapping[tuple[int, int], tuple[str, ...]]
+) -> Callable[[int], None]:
     """What raises the error that the status of a kernel stands for."""
     def raise_error(status: int) -> None:
         site, index = status >> 48, status & ((1 << 48) - 1)
@@ -158,6 +162,7 @@ def _raiser(sites: Sequence[Sequence[int] | str]) -> Callable[[int], None]:
         axis, extent = found
         # A negative index was wrapped by adding the extent; the user wrote it without.
         index = index - extent if index < 0 else index
-        raise IndexRangeError(f"index {index} is out of bounds for axis {axis} with size {extent}")
+        where = named(lines.get((axis, extent), ()))
+        raise IndexRangeError(f"index {index} is out of bounds for axis {axis} with size {extent}{where}")
 
     return raise_error

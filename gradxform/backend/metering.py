@@ -36,6 +36,7 @@ from gradxform.backend.emit import imported_symbols
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL
 from gradxform.backend.executable import Executable, linked, preparing
 from gradxform.backend.generation import module_text, tier_of
+from gradxform.backend.index_lines import lines_of_indices
 from gradxform.backend.module import Module
 from gradxform.backend.nest_text import NestWriter, Variant
 from gradxform.backend.partition import compile_parted
@@ -270,7 +271,8 @@ def compile_metered(
     with preparing(imports):
         objects = compile_parted(text, tier_of(kernel), like=ordinary)
     addresses = {**{name: symbol_address(name) for name in imports}, **meter.imports()}
-    loaded, alive = linked(objects, addresses, module.sites, list(module.callbacks), spec, statics, captures)
+    loaded, alive = linked(objects, addresses, module.sites, list(module.callbacks), spec, statics, captures,
+                           lines_of_indices(program))
     made = Executable(
         loaded.address(ENTRY_SYMBOL), loaded.address(CELL_SYMBOL), (*alive, meter.record),
         tuple(dict.fromkeys(callbacks(program))), "compiled", (("metered build", time.perf_counter() - began),))
