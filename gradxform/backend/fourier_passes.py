@@ -406,30 +406,17 @@ def _folded(w: PassWriter, low: Pair, high: Pair, factor: Pair, scale: str | Non
 
 
 def _fold(w: PassWriter, inverse: bool) -> str:
-    """void(from, to, bases, lanes, m): the step between m complex numbers and the half spectrum of 2 m real ones.
+    """void(from, to, bases, lanes, m, begin, end): the step between m complex numbers and the half spectrum of 2 m real ones.
 
     What is read may be what is written. Number k and m - k are made of each other; ``bases`` has a factor for each
     vector's first, ``lanes`` one for each number of a vector. The inverse stores them in each other's place: then what is
-    left to do is a transform forward.
+    left to do is a transform forward. This is for vectors of pairs from ``begin`` to ``end``; with the last vector go the
+    numbers that are in none.
     """
-    element, count = w.lanes.element, w.lanes.count
-    single = PassWriter(Lanes(element, 1))
-    single.lines, single.cells = w.lines, w.cells
-    single.name = w.name  # type: ignore[method-assign]
-    x, y = w.load(element, "%from", 0), w.load(element, "%from", w.op("mul i64", "%m", 2) if inverse else 1)
-    total, difference = w.op(f"fadd {element}", x, y), w.op(f"fsub {element}", x, y)
-    if inverse:
-        w.store(element, total, "%to", 0)
-        w.store(element, difference, "%to", 1)
-    else:
-        w.store(element, total, "%to", 0)
-        w.store(element, "0.0", "%to", 1)
-        end = w.op("mul i64", "%m", 2)
-        w.store(element, difference, "%to", end)
-        w.store(element, "0.0", "%to", w.op("add i64", end, 1))
+    count = w.lanes.count
     pairs = w.op("lshr i64", w.op("sub i64", "%m", 1), 1)
     vectors = w.op("udiv i64", pairs, count)
-    with w.loop(0, vectors) as number:
+    with w.loop("%begin", "%end") as number:
         k = w.op("add i64", w.op("mul i64", number, count), 1)
         low, high = w.op("mul i64", k, 2), w.op("mul i64", w.op("sub i64", "%m", w.op("add i64", k, count - 1)), 2)
         factor = w.times(w.get_pair("%lanes", 0), w.spread("%bases", w.op("mul i64", number, 2)))
@@ -437,6 +424,25 @@ def _fold(w: PassWriter, inverse: bool) -> str:
                               None if inverse else w.number(0.5))
         w.put_numbers(there if inverse else here, "%to", low)
         w.put_numbers(here if inverse else there, "%to", high, backwards=True)
+    with w.when(w.op("icmp eq i64", "%end", vectors)):
+        _fold_others(w, inverse, pairs, vectors)
+    return ("ptr %from, ptr %to, ptr noalias readonly %bases, ptr noalias readonly %lanes, i64 %m, i64 %begin, i64 %end")
+
+
+def _fold_others(w: PassWriter, inverse: bool, pairs: str, vectors: str) -> None:
+    """The first number, pairs behind the last vector, and the number in the middle."""
+    element, count = w.lanes.element, w.lanes.count
+    single = PassWriter(Lanes(element, 1))
+    single.lines, single.cells = w.lines, w.cells
+    single.name = w.name  # type: ignore[method-assign]
+    x, y = w.load(element, "%from", 0), w.load(element, "%from", w.op("mul i64", "%m", 2) if inverse else 1)
+    total, difference = w.op(f"fadd {element}", x, y), w.op(f"fsub {element}", x, y)
+    w.store(element, total, "%to", 0)
+    w.store(element, difference if inverse else "0.0", "%to", 1)
+    if not inverse:
+        end = w.op("mul i64", "%m", 2)
+        w.store(element, difference, "%to", end)
+        w.store(element, "0.0", "%to", w.op("add i64", end, 1))
     done = w.op("mul i64", vectors, count)
     base = w.place(element, "%bases", w.op("mul i64", vectors, 2))
     with w.loop(done, pairs) as number:
@@ -455,7 +461,6 @@ def _fold(w: PassWriter, inverse: bool) -> str:
             x, y = w.op(f"fadd {element}", x, x), w.op(f"fadd {element}", y, y)
         w.store(element, x, "%to", "%m")
         w.store(element, w.op(f"fneg {element}", y), "%to", w.op("add i64", "%m", 1))
-    return "ptr %from, ptr %to, ptr noalias readonly %bases, ptr noalias readonly %lanes, i64 %m"
 
 
 _DECLARATIONS = "declare i64 @llvm.smin.i64(i64, i64)"

@@ -91,12 +91,14 @@ class Plan:
         return found, place
 
     @property
-    def workspace(self) -> int:
-        """Elements of strips: those between, and one to work in."""
-        n1, n2 = self.extents
-        if not self.columns:
-            return 4 * self.lanes * (n2 + 1)
-        return 2 * self.lanes * (self.vectors(0) * n1 + max(n1, n2))
+    def between(self) -> int:
+        """Elements of the strips between columns and rows."""
+        return 2 * self.lanes * self.vectors(0) * self.extents[0] if self.columns else 0
+
+    @property
+    def strip(self) -> int:
+        """Elements of what is needed to work on a vector: a strip, or two."""
+        return 2 * self.lanes * (max(self.extents) if self.columns else 2 * (self.extents[1] + 1))
 
 
 def parse(name: str) -> Plan:

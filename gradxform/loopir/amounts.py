@@ -29,7 +29,7 @@ OPERATION_WORK, ACCESS_WORK, ELEMENTARY_WORK, SPECIAL_WORK = 0.15, 0.1, 2.0, 100
 MULTIPLY_ADD_WORK, PYTHON_WORK = 0.05, 5_000.0
 
 
-def _transform_flops(_: str, rows: int, extent: int) -> float:
+def _transform_flops(_: str, rows: int, extent: int, *__: int) -> float:
     return 5.0 * rows * extent * log2(max(extent, 2))
 
 

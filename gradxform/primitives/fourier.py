@@ -27,7 +27,7 @@ from gradxform.primitives.complex import conj, imag, real
 from gradxform.primitives.rules import COMPLEX, FLOATS, check_kind
 from gradxform.primitives.shape import pad, reshape
 
-#: Chunks into which many transforms are cut, so that threads can share them, if they take so many nanoseconds each.
+#: Chunks into which many of NumPy's transforms are cut, so that threads can share them, if they take so many nanoseconds each.
 MOST_CHUNKS = 64
 CHUNK_WORK = 20_000.0
 #: Nanoseconds per element and binary digit of the extent, about: NumPy's loops, passes of our own.
@@ -114,9 +114,9 @@ def _work(rows: int, extent: int, own: bool) -> float:
     return ELEMENT_WORK[own] * rows * extent * max(extent.bit_length(), 1)
 
 
-def _chunks(rows: int, extent: int, own: bool) -> int:
+def _chunks(rows: int, extent: int) -> int:
     """A number of equal parts."""
-    most = min(MOST_CHUNKS, int(_work(rows, extent, own) / CHUNK_WORK))
+    most = min(MOST_CHUNKS, int(_work(rows, extent, False) / CHUNK_WORK))
     return max((parts for parts in range(1, most + 1) if rows % parts == 0), default=1)
 
 
@@ -128,27 +128,32 @@ def _in_memory(name: str, operand_axes: int, result_axes: int, type_rule: Callab
     """
 
     def lower(operands: Sequence[Operand], result: Any, **params: Any) -> Native | Expands:
-        from gradxform.backend.fourier_text import planned, workspace
+        from gradxform.backend.fourier_text import chunks_of, planned, workspace
 
         source, function = operands[0].type, routine_name(**params)
         lead = source.shape[:source.rank - operand_axes]
-        extent = extent_of(source, **params)
-        own = planned(function, source.dtype.name, prod(lead), extent) is not None
-        chunks = _chunks(prod(lead), extent, own)
+        extent, count = extent_of(source, **params), prod(lead)
+        dtype = source.dtype.name
+
+        def routine(rows: int, chunks: int, own: bool) -> Routine:
+            parameters = (dtype, rows, extent, chunks) if chunks > 1 else (dtype, rows, extent)
+            return Routine(
+                f"fft.{function}", parameters, lambda x: (evaluate(x, **params),),
+                workspace=workspace(function, dtype, rows, extent, chunks), work=_work(rows, extent, own), threads=chunks > 1)
+
+        plan = planned(function, dtype, count, extent)
+        if plan is not None:
+            if plan.columns:  # each row by itself
+                return Native(routine(1, chunks_of(plan, 1, count, _work(1, extent, True)), True), lead)
+            return Native(routine(count, chunks_of(plan, count, 1, _work(count, extent, True)), True))
+        chunks = _chunks(count, extent)
         # Where the parts are the first extents as they are, operand and result are used where they lie.
         batch = next((lead[:axes] for axes in range(len(lead) + 1) if prod(lead[:axes]) == chunks), None)
-        plan = planned(function, source.dtype.name, prod(lead) // chunks, extent)
-        if plan is not None and plan.columns:
-            batch = lead  # each row by itself
         if batch is None:
-            shape = (chunks, prod(lead) // chunks, *source.shape[source.rank - operand_axes:])
+            shape = (chunks, count // chunks, *source.shape[source.rank - operand_axes:])
             whole = result[0].shape if isinstance(result, tuple) else result.shape
             return Expands(lambda x: reshape(bind_parts(reshape(x, shape), **params), whole))
-        rows = prod(lead[len(batch):])
-        routine = Routine(
-            f"fft.{function}", (source.dtype.name, rows, extent), lambda x: (evaluate(x, **params),),
-            workspace=workspace(function, source.dtype.name, rows, extent), work=_work(rows, extent, own))
-        return Native(routine, batch)
+        return Native(routine(prod(lead[len(batch):]), 1, False), batch)
 
     def bind_parts(x: Any, **params: Any) -> Any:
         return bind(primitive, x, **params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import mpmath
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.backend import fourier_plan
+from gradxform.backend import fourier_plan, fourier_text
 from gradxform.backend.fourier_plan import plan
 from gradxform.backend.fourier_roots import roots
 from gradxform.config import config
@@ -167,24 +168,72 @@ def test_of_strides():
 
 
 @pytest.fixture
-def one_thread():
-    before = config.num_threads
-    config.num_threads = 1
+def restored():
+    before = config.num_threads, config.parallel_threshold
     yield
-    config.num_threads = before
+    config.num_threads, config.parallel_threshold = before
 
 
-def test_bits_on_one_thread_and_several(one_thread):
-    z = numbers(40, 3000)
+def same_bits(z):
+    """All transforms of ``z`` on one thread and on several, as they come out and after each other."""
+    n = z.shape[-1]
 
     def apply(a):
-        return np.fft.fft(a), np.fft.irfft(np.fft.rfft(np.real(a)))
+        half = np.fft.rfft(np.real(a))
+        return np.fft.fft(a), np.fft.ifft(a), half, np.fft.irfft(half, n), np.fft.irfft(a[..., :n // 2 + 1], n)
 
-    alone = gx.jit(apply)(z)
-    config.num_threads = 2
-    gx.cache.clear()
-    for one, other in zip(alone, gx.jit(apply)(z), strict=True):
-        np.testing.assert_array_equal(one, other)
+    compiled = gx.jit(apply)
+    config.num_threads = 1
+    alone = compiled(z)
+    for threads in (2, 5):
+        config.num_threads = threads
+        for _ in range(3):
+            for one, other in zip(alone, compiled(z), strict=True):
+                np.testing.assert_array_equal(one, other)
+    return alone
+
+
+@pytest.mark.parametrize("shape", [(40, 3000), (20_000,), (3, 30_030), (98_415,), (2, 131_072), (10_007, 12), (307, 64),
+                                   (17, 20_000)])
+def test_bits_on_one_thread_and_several(restored, shape):
+    z = numbers(*shape)
+    forward, inverse, half, real, _ = same_bits(z)
+    assert distance(forward, np.fft.fft(z)) < 1e-15
+    assert distance(inverse, np.fft.ifft(z)) < 1e-15
+    assert distance(half, np.fft.rfft(z.real)) < 1e-15
+    assert distance(real, z.real) < 1e-15
+
+
+@pytest.mark.parametrize("dtype", [complex, np.complex64])
+def test_of_shares(restored, monkeypatch, dtype):
+    """As long ones are cut, so are short ones here: whatever number of vectors is left for the last share."""
+    monkeypatch.setattr(fourier_text, "CHUNK_WORK", 1.0)
+    config.parallel_threshold = 7  # no other test's programs are found in a cache
+    for shape in ((256,), (2, 286), (1001,), (1024,), (1320,), (2, 1000), (2, 3, 2048), (4374,), (43, 8), (90, 30)):
+        z = numbers(*shape).astype(dtype)
+        forward, inverse, half, real, other = same_bits(z)
+        n, wide, bound = shape[-1], z.astype(complex), 1e-15 if dtype is complex else 1e-6
+        assert distance(forward, np.fft.fft(wide)) < bound
+        assert distance(inverse, np.fft.ifft(wide)) < bound
+        assert distance(half, np.fft.rfft(wide.real)) < bound
+        assert distance(real, wide.real) < bound
+        assert distance(other, np.fft.irfft(wide[..., :n // 2 + 1], n)) < bound
+
+
+def test_how_transforms_are_shared(restored):
+    config.parallel_threshold = 50_000
+
+    def chunks(*shape):
+        text = str(gx.jit(np.fft.rfft).lower(np.empty(shape)).loops)
+        found = re.search(r"fft\.real\[([^]]*)\]", text)[1].split(", ")
+        return tuple(map(int, found[2:]))
+
+    assert chunks(1000) == (1000,)
+    assert chunks(1_000_000) == (1_000_000, 16)
+    assert chunks(3, 1_000_000) == (1_000_000, 16)
+    assert chunks(100, 1_000_000) == (1_000_000, 16)  # each chunk of rows would need as much memory as one of them
+    assert chunks(100, 50_000) == (50_000,)
+    assert chunks(10_007, 16) == (16, 8)
 
 
 def test_special_values_go_everywhere():
