@@ -156,8 +156,8 @@ def test_tiles_of_other_machines(tile: tuple[int, int, int], monkeypatch: pytest
     here, there = np.empty((30, 40)), np.empty((30, 40))
     multiply(a, b, here)
     monkeypatch.setattr(gemm, "geometry", geometry)
-    monkeypatch.setattr(gemm, "_drivers", Library("gemm", Tier.PLAIN, gemm._text, gemm._imports))
-    monkeypatch.setattr(gemm, "_kernels", Library("gemm", Tier.WRITTEN, gemm._text, gemm._imports))
+    monkeypatch.setattr(gemm, "_drivers", Library("gemm", Tier.PLAIN, gemm._text, variant=str(tile)))
+    monkeypatch.setattr(gemm, "_kernels", Library("gemm", Tier.WRITTEN, gemm._text, variant=str(tile)))
     for dtype, layout in itertools.product((np.float64, np.float32), LAYOUTS):
         for extents in ((3, 4, 5), (17, 19, 23), (50, 700, 60), (60, 30, 3), (4, 8, 96)):
             check(*extents, layout, dtype)

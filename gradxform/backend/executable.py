@@ -7,19 +7,17 @@ warm start skips the passes, the schedule and LLVM.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from itertools import accumulate, pairwise
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from gradxform.backend import disk_cache
+from gradxform.backend.code_version import code_fingerprint
 from gradxform.backend.compile import Loaded, codegen_identity, load
 from gradxform.backend.emit import imported_symbols
 from gradxform.backend.entry import CELL_SYMBOL, ENTRY_SYMBOL, entry_imports, fingerprint
@@ -49,25 +47,6 @@ class Executable:
     callbacks: tuple[Callback, ...]
     origin: str
     phases: tuple[tuple[str, float], ...]
-
-
-#: What the code of a traced program depends on: its text is the input of these, and of nothing above them.
-_GENERATING = ("backend", "backend/elementary", "ir", "loopir", "loopir/scalar", "passes", "primitives")
-
-
-@cache
-def code_fingerprint() -> str:
-    """Changes whenever the code that turns programs into machine code does: sizes and times of its files."""
-    root = Path(__file__).parent.parent
-    parts = []
-    for directory in _GENERATING:
-        with os.scandir(root / directory) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                if entry.name.endswith(".py"):
-                    status = entry.stat()
-                    parts.append(f"{directory}/{entry.name}:{status.st_size}:{status.st_mtime_ns}")
-    linear = os.stat(root / "linear.py")
-    return disk_cache.key_of([*parts, f"linear:{linear.st_size}:{linear.st_mtime_ns}"])
 
 
 def compile_program(

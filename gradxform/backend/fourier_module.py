@@ -17,7 +17,7 @@ def _text(name: str) -> str:
     return text(name)
 
 
-_library = Library("fourier", Tier.WRITTEN, _text, lambda name: {})
+_library = Library("fourier", Tier.WRITTEN, _text)
 
 
 @cache

@@ -12,7 +12,6 @@ from gradxform.backend import compile as compiler
 from gradxform.backend.compile import Tier
 from gradxform.backend.gemm_text import FIELDS, Geometry, copy_text, driver_text, kernel_text, turn_text
 from gradxform.backend.library import Library
-from gradxform.backend.threads import parallel_address
 from gradxform.data_class import data_class
 from gradxform.dtypes import DType
 from gradxform.loopir.loops import Multiply, Native, Statement, bodies
@@ -172,13 +171,9 @@ def _text(name: str) -> str:
     return kernel_text(tiles, rows, vectors, symbol)
 
 
-def _imports(name: str) -> dict[str, int]:
-    return {} if "." in name else {"gx.parallel": parallel_address()}
-
-
 # A driver runs once per tile, of which the shortest take as long as a hundred of its instructions. What counts is in the
 # kernels, and these are written as they are to be.
-_drivers, _kernels = Library("gemm", Tier.PLAIN, _text, _imports), Library("gemm", Tier.WRITTEN, _text, _imports)
+_drivers, _kernels = Library("gemm", Tier.PLAIN, _text), Library("gemm", Tier.WRITTEN, _text)
 
 
 def address(name: str) -> int:

@@ -12,6 +12,6 @@ def _text(name: str) -> str:
     return STREAM if name == "stream" else turn_text(int(name.removeprefix("turn")))
 
 
-_library = Library("memory", Tier.WRITTEN, _text, lambda name: {})
+_library = Library("memory", Tier.WRITTEN, _text)
 #: The address of ``gx.memory.NAME``: ``stream``, ``turn32`` or ``turn64``.
 address = _library.address

@@ -6,11 +6,6 @@ from gradxform.backend.compile import Tier
 from gradxform.backend.library import Library
 from gradxform.backend.sort_text import module_text
 
-
-def _imports(name: str) -> dict[str, int]:
-    return {"gx.sort.u64": address("u64")} if name == "order" else {}
-
-
-_library = Library("sort", Tier.LOOPS, module_text, _imports)
+_library = Library("sort", Tier.LOOPS, module_text)
 #: The address of ``gx.sort.NAME``.
 address = _library.address

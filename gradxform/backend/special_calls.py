@@ -82,9 +82,7 @@ done:
 }"""
 
 
-@cache
-def _module(name: str) -> tuple[str, list[str]]:
-    """The text of the module of a program, and what it imports."""
+def _text(name: str) -> str:
     from gradxform.backend.scalar_programs import Programs  # reads Python's source, and is not needed before
 
     programs = Programs()
@@ -97,17 +95,10 @@ def _module(name: str) -> tuple[str, list[str]]:
                .replace("ARGUMENTS", ", ".join(f"double %x{i}" for i in numbers)).replace("LOADS", loads))
     # The function itself has its public name there; calls of a program by a program stay inside of the module.
     exports = exports.replace(f"@gx.program.{name}(", f"@gx.program.{PROGRAMS[name].__name__}(")
-    imports = [symbol for symbol in programs.imports if symbol.startswith("gx.")]
-    return f"{programs.text()}\n{exports}\n", imports
+    return f"{programs.text()}\n{exports}\n"
 
 
-def _imports(name: str) -> dict[str, int]:
-    from gradxform.backend.symbols import symbol_address
-
-    return {symbol: symbol_address(symbol) for symbol in _module(name)[1]}
-
-
-_library = Library("special", Tier.SHORT_LOOPS, lambda name: _module(name)[0], _imports, ("loop",))
+_library = Library("special", Tier.SHORT_LOOPS, _text, ("loop",))
 
 
 def address(name: str) -> int:
