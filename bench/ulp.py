@@ -45,7 +45,8 @@ result, and the table leaves those points out:
 
 For x > 0, lgamma and digamma keep full relative accuracy at their zeros. Negative arguments of these two are
 computed one by one by the reflection formulas, as are arguments of sin, cos and tan above 2^32 (float32: 2^16) by
-Payne and Hanek's reduction. All the rest is branch-free and vectorises.
+Payne and Hanek's reduction. erfinv has a branch for vectors
+with an element beyond 0.98. All the rest is branch-free; all of it vectorises.
 
 Functions marked "through float64" have no float32 kernel: they are evaluated in float64 and rounded once."""
 

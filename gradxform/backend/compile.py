@@ -22,6 +22,7 @@ from functools import cache
 from typing import Any
 
 from gradxform.backend import quotient_text
+from gradxform.backend.elementary.assembly import LATE
 from gradxform.config import config
 from gradxform.data_class import data_class
 from gradxform.errors import CompileError
@@ -195,7 +196,7 @@ def _unlocked() -> tuple[Callable[..., None], Callable[..., None], Callable[...,
     return found[0], found[1], found[2]
 
 
-def _optimise(module: Any, machine: Any, tier: Tier, late: Any) -> None:
+def _optimise(module: Any, machine: Any, tier: Tier, inlines_late: bool, late: Any) -> None:
     llvm = _llvm()
     run_on_module, run_on_function, _ = _unlocked()
     # Pass managers cannot be kept for the next module: LLVM's inliner moves its pipeline out of itself when it runs.
@@ -206,7 +207,7 @@ def _optimise(module: Any, machine: Any, tier: Tier, late: Any) -> None:
     builder = llvm.create_pass_builder(machine, tuning)
     if loops:
         run_on_module(builder.getModulePassManager(), module, builder)
-        if late is None:
+        if not inlines_late:
             return
     if late is not None:
         module.link_in(late)
@@ -242,9 +243,9 @@ def _optimised_module(text: str, tier: Tier, target: Target, machine: Any) -> An
     # The data layout and triple of the text, if any, give way to those of the machine that emits the code.
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
-    # What the vectoriser has to see as calls is defined after it.
+    # What the vectoriser has to see as calls is defined, or at least inlined, after it.
     late = _parse(quotient_text.definitions(), context) if f"@{quotient_text.QUOTIENT}(" in text else None
-    _optimise(module, machine, tier, late)
+    _optimise(module, machine, tier, late is not None or LATE in text, late)
     return module
 
 

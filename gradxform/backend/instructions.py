@@ -482,9 +482,9 @@ _COSTS = {
     **dict.fromkeys(("div", "reciprocal", "sqrt"), 1.0),
     **dict.fromkeys(("exp", "exp2", "gaussian", "sigmoid", "rsqrt"), 1.5),
     **dict.fromkeys(("expm1", "log", "log2", "log10", "sin", "cos", "tanh", "erf"), 2.0),
-    **dict.fromkeys(("log1p", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "cbrt", "hypot"), 3.0),
+    **dict.fromkeys(("log1p", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "cbrt", "hypot", "erfinv"), 3.0),
     **dict.fromkeys(("arcsinh", "arccosh", "arctanh", "erfc", "logaddexp"), 4.0),
-    **dict.fromkeys(("pow", "erfinv", "floor_divide", "remainder"), 6.0),
+    **dict.fromkeys(("pow", "floor_divide", "remainder"), 6.0),
     **dict.fromkeys(("lgamma", "digamma"), 20.0),
     "zeta": 400.0,
 }

@@ -76,12 +76,13 @@ class Module:
         self.metadata["!0"] = '!{!"branch_weights", i32 1, i32 1000000}'
         return 0
 
-    def one_vector_at_a_time(self) -> str:
-        """The number of metadata that asks the vectoriser not to interleave iterations of one loop."""
+    def vectors_at_a_time(self, count: int) -> str:
+        """The number of metadata that asks the vectoriser to interleave so many vectors of iterations of one loop."""
         self.metadata["!1"] = '!{!"llvm.loop.interleave.count", i32 1}'
+        wanted = "!1" if count == 1 else f'!{{!"llvm.loop.interleave.count", i32 {count}}}'
         self.loops += 1
         number = f"!{1 + self.loops}"
-        self.metadata[number] = f"distinct !{{{number}, !1}}"
+        self.metadata[number] = f"distinct !{{{number}, {wanted}}}"
         return number
 
     def attribute_group(self, text: str) -> str:

@@ -157,6 +157,10 @@ end:
 
 EXTREMA = ("maximum", "minimum")
 
+THREEFRY = "gradxform.threefry2x32"
+#: How many vectors of random words are made at a time in nests estimated to run for so many nanoseconds.
+MANY_VECTORS, LONG_WORK = 4, 50_000.0
+
 #: Functions that C libraries evaluate by tables, to little more than half a unit in the last place.
 LOOKED_UP = ("exp", "log")
 
@@ -226,11 +230,11 @@ class NestWriter:
             self.module.imports[cell] = None
             self.declare(text)
             return called
-        if self.variant == "fast" and self.depth > 0:
+        if self.variant == "fast" and self.depth > 0 and not record.branches:
             request = Request(name, dtype, "fast")
             if record.guarded:
                 self.module.requests[Request(name, dtype, "outside")] = None
-        elif self.variant == "called" and self.depth > 0:
+        elif self.variant in ("called", "fast") and self.depth > 0:
             vector = Request(name, dtype, "vector", VECTOR_LANES[dtype])
             request = Request(name, dtype, "careful")
             self.module.requests[vector] = None
@@ -320,7 +324,7 @@ class NestWriter:
                     f"store i1 {new}, ptr %outside",
                 ]
                 self.guarded = True
-            elif self.variant == "called" and name.count(".") == 1:
+            elif self.variant in ("called", "fast") and name.count(".") == 1:
                 function, kind = name.split(".")
                 if function in roster():
                     record, lanes = roster()[function], VECTOR_LANES[kind]
@@ -548,7 +552,11 @@ class NestWriter:
         # longer fold into the instructions, and are loaded again and again when there are more than registers.
         # Nor would the iterations of a block fill several.
         single = _is_block(loop) or (not self.twin and any("call " in line and "@gx." in line for line in self.lines[phi:]))
-        hint = f", !llvm.loop {self.module.one_vector_at_a_time()}" if single else ""
+        hint = f", !llvm.loop {self.module.vectors_at_a_time(1)}" if single else ""
+        # Rounds of random words wait for one another. Where it is worth the time to compile it, several vectors go through
+        # them together, more than a processor would find by looking ahead.
+        if self.nest.work >= LONG_WORK and not self.twin and any(f"@{THREEFRY}(" in line for line in self.lines[phi:]):
+            hint = f", !llvm.loop {self.module.vectors_at_a_time(MANY_VECTORS)}"
         self.append(f"br i1 {again}, label %{body}, label %{done}{hint}")
         self.start_block(done)
 

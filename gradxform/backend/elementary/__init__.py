@@ -23,11 +23,13 @@ class Elementary:
     """What the rest of the backend may know of a function.
 
     guarded: its fast variant holds only where the variant `outside` returns false.
+    branches: it has no fast variant; loops call it.
     """
 
     name: str
     arity: int
     guarded: bool
+    branches: bool
 
 
 _RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}
@@ -36,12 +38,13 @@ _RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}
 @functools.cache
 def roster() -> Mapping[str, Elementary]:
     """All functions by name."""
-    rows = {name: Elementary(name, recipe.arity, recipe.outside is not None) for name, recipe in _RECIPES.items()}
+    rows = {name: Elementary(name, recipe.arity, recipe.outside is not None, recipe.rare is not None)
+            for name, recipe in _RECIPES.items()}
     return MappingProxyType(rows)
 
 
 def instruction_count(name: str) -> int:
-    """The number of instructions of a function's fast float64 body."""
+    """The number of instructions of a function's fast float64 body; of all ways through one that branches."""
     return _definition(Request(name, "f64", "fast")).instructions
 
 

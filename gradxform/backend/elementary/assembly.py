@@ -21,6 +21,8 @@ Expansion = Callable[..., Value]
 
 KIND = {"f64": "double", "f32": "float"}
 PURE = "nounwind willreturn memory(none)"
+#: What is inlined only once loops are vectorised: the vectoriser takes no loop with a branch, but it takes calls.
+LATE = '"inlined-late"'
 
 
 @data_class(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Recipe:
     """How a function is written: expansions of builder and arguments.
 
     Without `float32`, float32 goes through float64. `beyond` belongs to guarded functions: the float64 value where
-    `outside` holds, in scalar code.
+    `outside` holds, in scalar code. Where `rare` holds, the value is that of `rarely`, which costs so much more that it is
+    evaluated only where some lane needs it: such a function is called, never inlined before loops are vectorised.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Recipe:
     float32: Expansion | None = None
     outside: Expansion | None = None
     beyond: Expansion | None = None
+    rare: Expansion | None = None
+    rarely: Expansion | None = None
 
 
 @data_class(frozen=True, slots=True)
@@ -113,6 +118,9 @@ def define(recipe: Recipe, request: Request) -> Definition:
         result = _outside(b, recipe, request.dtype)
         body = [*b.lines, f"  ret i1 {result.text}"]
         text = _function("i1", name, signature, f"alwaysinline {PURE}", body)
+    elif recipe.rare is not None:
+        inlined = f"alwaysinline {LATE}" if request.variant == "vector" else "noinline"
+        text = _function(wide, name, signature, f"{inlined} {PURE}", _branching(b, recipe, request, wide))
     elif request.variant == "fast" or not guarded:
         result = expand(b, recipe, request.dtype)
         attributes = {"fast": f"alwaysinline {PURE}", "careful": PURE, "vector": f"noinline {PURE}"}[request.variant]
@@ -137,6 +145,26 @@ def _careful(b: Builder, recipe: Recipe, dtype: Dtype) -> list[str]:
         result = _evaluate(branch, recipe, dtype, double, single)
         body.extend([f"{label}:", *branch.lines, f"  ret {kind} {result.text}"])
         b = branch
+    return body
+
+
+def _branching(b: Builder, recipe: Recipe, request: Request, wide: str) -> list[str]:
+    """What is rare behind a branch; the builder holds all lines at the end."""
+    assert recipe.rare is not None and recipe.rarely is not None
+    rare = Builder(b.lanes, declared=b.declared)
+    mask = _evaluate(rare, recipe, request.dtype, recipe.rare, recipe.rare)
+    head, found = rare.lines.copy(), mask.text
+    if b.lanes > 1:
+        head += [f"  %lanes = bitcast {b.type('i1')} {mask.text} to i{b.lanes}", f"  %any = icmp ne i{b.lanes} %lanes, 0"]
+        found = "%any"
+    b.first_name = len(rare.known)
+    usual = expand(b, recipe, request.dtype)
+    tail = Builder(b.lanes, declared=b.declared, first_name=b.first_name + len(b.known))
+    other = _evaluate(tail, recipe, request.dtype, recipe.rarely, None)
+    either = tail.select(Value(tail, "i1", mask.text), other, Value(tail, usual.kind, usual.text))
+    body = [*head, *b.lines, f"  br i1 {found}, label %rare, label %usual", "usual:", f"  ret {wide} {usual.text}",
+            "rare:", *tail.lines, f"  ret {wide} {either.text}"]
+    b.lines += [*rare.lines, *tail.lines]
     return body
 
 

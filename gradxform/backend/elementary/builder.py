@@ -236,6 +236,19 @@ class Builder:
             total = self.fma(total, x, coefficient)
         return total
 
+    def by_pairs(self, x: Value, coefficients: Sequence[float]) -> Value:
+        """The same by G. Estrin's scheme: neighbours first, then pairs of them, in steps that are few on each way.
+
+        Few steps, few roundings: more exact than Horner's rule where most coefficients count.
+        """
+        terms: list[Operand] = list(coefficients)
+        power = x
+        while len(terms) > 1:
+            pairs: list[Operand] = [self.fma(power, high, low) for low, high in zip(terms[0::2], terms[1::2], strict=False)]
+            terms = pairs + (terms[-1:] if len(terms) % 2 else [])
+            power = power * power
+        return self.operand(x.kind, terms[0])
+
     def two_sum(self, a: Value, b: Value) -> Pair:
         """a + b = high + low exactly (Knuth)."""
         high = a + b

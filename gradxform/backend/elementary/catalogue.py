@@ -50,7 +50,10 @@ RECIPES = (
     Recipe("gaussian", 1, error_function.gaussian, error_function.gaussian),
     Recipe("erf", 1, error_function.erf, error_function.erf),
     Recipe("erfc", 1, error_function.erfc),
-    Recipe("erfinv", 1, error_function.erfinv),
+    Recipe(
+        "erfinv", 1, error_function.erfinv_in_centre,
+        rare=error_function.erfinv_outside_centre, rarely=error_function.erfinv_in_tail,
+    ),
     Recipe("lgamma", 1, gamma.lgamma, outside=gamma.outside, beyond=gamma.lgamma_of_negative),
     Recipe("digamma", 1, gamma.digamma, outside=gamma.outside, beyond=gamma.digamma_of_negative),
 )

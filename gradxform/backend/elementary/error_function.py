@@ -6,8 +6,9 @@ way. exp(-x^2) is `gaussian`, line by line: where erf and its derivative are bot
 For erfc the square, the exponential, u and the leading coefficient of G are unevaluated sums of two doubles, for the
 exponential multiplies every error.
 
-erfinv: x P(x^2) in the centre; in the tail s G(t) with s = sqrt(-log(1 - |x|)), the argument that M. B. Giles
-("Approximating the erfinv function", GPU Computing Gems, 2011) recommends, from a logarithm in double-double.
+erfinv: up to 0.98 x times a quotient of polynomials in 1 - x^2; in the tail, which is rare, s G(t) with s = sqrt(-log(1 -
+|x|)), the argument that M. B. Giles ("Approximating the erfinv function", GPU Computing Gems, 2011) recommends, from a
+logarithm in double-double.
 """
 
 from __future__ import annotations
@@ -105,27 +106,38 @@ ERFC = (
 )
 # The derivative of that polynomial, roughly: it multiplies the rounding error of t.
 ERFC_SLOPE = (0.77, 1.46, 0.97)
-# erfinv(x) / x in x^2, |x| <= 0.65, error below 2^-59; sqrt(pi)/2 in two parts first.
-HALF_SQRT_PI = (0.886226925452758, -3.8332932499128993e-17)
-ERFINV_CENTRAL = (
-    0.23201366653465363,
-    0.127556175305888,
-    0.08655212920693518,
-    0.0649596198559211,
-    0.05173120467575943,
-    0.042838583776207445,
-    0.03643465283143241,
-    0.03206878826681382,
-    0.024559910183201507,
-    0.04824579899007576,
-    -0.09725996348578336,
-    0.4918284438860462,
-    -1.384046239084787,
-    3.134672673728286,
-    -5.008789475116352,
-    5.597250702505598,
-    -3.8450072604999344,
-    1.2946582771937398,
+# erfinv(x) / x = C + (x^2 - 0.5) N(1 - x^2) / D(1 - x^2) for |x| < 0.98, error below 2^-58; C is the value where x^2 is 0.5, in
+# two parts. N and D have no zeros but beyond x^2 = 1, so all coefficients are positive and nothing cancels.
+ERFINV_CENTRE, ERFINV_PIVOT = 0.98, 0.5
+ERFINV_AT_PIVOT = (1.051795860165225, -3.606074211188698e-17)
+ERFINV_ABOVE = (
+    8.273782341946187e-09,
+    5.553207552529443e-06,
+    0.0008179485388821982,
+    0.04304955116618355,
+    0.9806737489222707,
+    10.581177389582141,
+    56.16555691141611,
+    146.82226650887787,
+    182.46773199299938,
+    98.99789405644331,
+    19.58321414241227,
+    0.9024774793629602,
+)
+ERFINV_BELOW = (
+    2.5354018484162514e-09,
+    2.2730613272046104e-06,
+    0.00042016007064380096,
+    0.027471833274109424,
+    0.7841361249811257,
+    10.825981328984549,
+    76.02022726271458,
+    276.0740105712179,
+    512.4986188288976,
+    465.5268264464013,
+    188.78245720420077,
+    28.36861402612612,
+    1.0,
 )
 # erfinv(x) / s in t = (5.25 - 2.1875 s) / (s + 2) with s^2 = -log(1 - x), 0.65 <= x < 1, error below 2^-60; the first
 # coefficient in two parts.
@@ -208,11 +220,20 @@ def erfc(b: Builder, x: Value) -> Value:
     return b.select(size < 0.5, b.fma(-x, _small(b, x), 1.0 - x), large)
 
 
-def erfinv(b: Builder, x: Value) -> Value:
+def erfinv_outside_centre(b: Builder, x: Value) -> Value:
+    return b.compare("uge", b.magnitude(x), ERFINV_CENTRE)
+
+
+def erfinv_in_centre(b: Builder, x: Value) -> Value:
+    complement = b.fma(-x, x, 1.0)
+    ratio = b.by_pairs(complement, ERFINV_ABOVE) / b.by_pairs(complement, ERFINV_BELOW)
+    first, first_low = ERFINV_AT_PIVOT
+    # The sum of opposite zeros has no sign.
+    return b.copysign(b.fma(x, first, x * b.fma(b.fma(x, x, -ERFINV_PIVOT), ratio, first_low)), x)
+
+
+def erfinv_in_tail(b: Builder, x: Value) -> Value:
     size = b.magnitude(x)
-    z = x * x
-    first, first_low = HALF_SQRT_PI
-    central = b.fma(size, first, size * b.fma(z, b.polynomial(z, ERFINV_CENTRAL), first_low))
     high, low = log_pair(b, 1.0 - size)
     s = b.sqrt(-high)
     s_low = (b.fma(-s, s, -high) - low) / (s + s)
@@ -221,6 +242,5 @@ def erfinv(b: Builder, x: Value) -> Value:
     first, first_low = ERFINV_TAIL_FIRST
     # The derivative of erfinv with respect to s is near 1 all along, so the low part of s adds itself.
     rest = b.fma(s, b.fma(t, b.polynomial(t, ERFINV_TAIL), first_low), s_low)
-    result = b.select(size < 0.65, central, b.fma(s, first, rest))
     edge = b.select(size.equals(1.0), INFINITY, float("nan"))
-    return b.copysign(b.select(size < 1.0, result, edge), x)
+    return b.copysign(b.select(size < 1.0, b.fma(s, first, rest), edge), x)
