@@ -118,7 +118,13 @@ def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def segments(kind: str, count: int, extent: int) -> np.ndarray:
     random = np.random.default_rng(5)
     found = np.repeat(np.arange(extent), count // extent)
-    if kind == "long":
+    if kind.startswith("uneven"):
+        found = np.sort(random.integers(0, extent, count))
+        if kind == "uneven, few out of order":
+            found[[17, 201, 202, count - 1]] = [extent - 1, -1, extent // 2, 0]
+        elif kind == "uneven, negative":
+            found -= extent
+    elif kind == "long":
         found = np.sort(np.minimum(random.zipf(1.3, count), extent) - 1)
     elif kind == "few out of order":
         found[[17, 201, 202, count - 1]] = [extent - 1, 0, extent // 2, 0]
@@ -132,7 +138,9 @@ def segments(kind: str, count: int, extent: int) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("short_chunks")
-@pytest.mark.parametrize("kind", ["sorted", "long", "few out of order", "negative", "one", "random"])
+@pytest.mark.parametrize("kind", [
+    "sorted", "long", "few out of order", "negative", "one", "random", "uneven", "uneven, few out of order", "uneven, negative",
+])
 @pytest.mark.parametrize("dtype", [np.float64, np.int64])
 def test_updates_at_sorted_indices(kind: str, dtype: type) -> None:
     indices = segments(kind, 700, 50)
@@ -155,8 +163,9 @@ def test_updates_at_sorted_indices(kind: str, dtype: type) -> None:
 
 
 @pytest.mark.usefixtures("short_chunks")
-def test_sorted_updates_in_chunks_and_interpreted() -> None:
-    indices, values = segments("few out of order", 300, 20), np.random.default_rng(7).standard_normal(300)
+@pytest.mark.parametrize("kind", ["few out of order", "uneven, few out of order"])
+def test_sorted_updates_in_chunks_and_interpreted(kind: str) -> None:
+    indices, values = segments(kind, 300, 20), np.random.default_rng(7).standard_normal(300)
     kernel = gx.jit(lambda x, i, v: x.at[i].add(v)).lower(np.zeros(20), indices, values).loops
     assert "late" in str(kernel)
     expected = np.zeros(20)
@@ -167,8 +176,9 @@ def test_sorted_updates_in_chunks_and_interpreted() -> None:
 @pytest.mark.usefixtures("short_chunks")
 @pytest.mark.parametrize("wrong", [50, -51, 2**62, -(2**63)])
 @pytest.mark.parametrize("place", [0, 350, 699])
-def test_failing_index_among_sorted_ones(wrong: int, place: int) -> None:
-    indices = segments("sorted", 700, 50)
+@pytest.mark.parametrize("kind", ["sorted", "uneven"])
+def test_failing_index_among_sorted_ones(wrong: int, place: int, kind: str) -> None:
+    indices = segments(kind, 700, 50)
     indices[place] = wrong
     with pytest.raises(IndexError):
         gx.jit(lambda x, i, v: x.at[i].add(v))(np.zeros(50), indices, np.ones(700))

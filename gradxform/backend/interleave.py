@@ -12,7 +12,7 @@ indices decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from gradxform.dtypes import bool_, int64
@@ -77,8 +77,14 @@ def distance(iterations: int, ways: int) -> int:
     return (iterations // ways - 8) // STEP * STEP + 8
 
 
-def interleaved(loop: For, ways: int, apart: int, condition: Expression, stem: str) -> list[Statement]:
-    """The iterations of ``loop`` from ``ways`` places ``apart`` from each other, if ``condition``; then those that are left."""
+def interleaved(
+    loop: For, ways: int, apart: int, condition: Expression, stem: str,
+    guarded: Callable[[Sequence[Accumulate]], list[Statement]] = list,
+) -> list[Statement]:
+    """The iterations of ``loop`` from ``ways`` places ``apart`` from each other, if ``condition``; then those that are left.
+
+    ``guarded`` gives the statements that make updates which may follow each other.
+    """
     step = axis(f"{loop.symbol.name}{stem}", loop.symbol.extent)
     end, left = Symbol(f"end{stem}", int64), Symbol(f"left{stem}", int64)
     ends = [Let(symbol, Apply("select", (condition, index_add(loop.begin, integer(steps)), loop.begin), int64))
@@ -96,9 +102,11 @@ def interleaved(loop: For, ways: int, apart: int, condition: Expression, stem: s
             lets, update = _copy(statement, own, f"{stem}.{number}.{way}")
             body += lets
             updates += update
-        body += updates
+        body += guarded([u for u in updates if isinstance(u, Accumulate)]) if isinstance(statement, Accumulate) else updates
+    rest = [s for statement in loop.body
+            for s in (guarded([statement]) if isinstance(statement, Accumulate) else (statement,))]
     in_turn = For(step, loop.begin, end, tuple(body), ordered=True, work=loop.work * ways)
-    return [*ends, in_turn, replace(loop, begin=left)]
+    return [*ends, in_turn, replace(loop, begin=left, body=tuple(rest))]
 
 
 def _copy(statement: Statement, names: dict[Symbol, Symbol], stem: str) -> tuple[list[Statement], list[Statement]]:

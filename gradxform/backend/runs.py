@@ -114,13 +114,15 @@ def _versions(loop: For, numbers: Iterator[int], locals_: list[Buffer], alone: b
     versions = If(conjunction((repeated, even)), tuple(in_runs), tuple(in_turn))
     chunks = None
     if alone:
-        runs = Runs(loop, found.statement, found.position, lambda place: _at(found.index, loop.symbol, place), stem)
+        runs = Runs(loop, found.statement, found.position, lambda place: _at(found.index, loop.symbol, place), stem,
+                    even, ways)
         chunks = in_chunks(runs)
     if chunks is None:
         return [*look, versions]
     locals_ += chunks.locals
     sorted_ = Load(chunks.sorted, (), bool_)
-    return [*look, Store(chunks.sorted, (), conjunction((repeated, even))), If(sorted_, chunks.before, ()),
+    long_runs = repeated if ways > 1 else conjunction((repeated, even))
+    return [*look, Store(chunks.sorted, (), long_runs), If(sorted_, chunks.before, ()),
             If(sorted_, chunks.body, (versions,))]
 
 

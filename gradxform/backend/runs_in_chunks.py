@@ -2,22 +2,23 @@
 
     for i in 0 .. n in order: out[k(i)] += u(i)
     ->  starts = where chunks begin, each moved back to the first update of its element
-        parallel for c: for i in starts[c] .. starts[c + 1] in order:
+        parallel for c: for i in starts[c] .. starts[c + 1] in order, or from several places in turn:
             if bounds[c] <= k(i) < bounds[c + 1]: out[k(i)] += u(i) ; else: late[c] = true
         for c in order: if late[c]: the same loop again, for those that were left out
 
-The order of the updates of one element stays the same. Whether indices are sorted is known of a few only; others may be left
-out, and follow when all chunks are done. So a result depends on the indices and on the number of chunks, which depends on
-that of the updates.
+The order of the updates of one element stays the same, but for those that are taken from several places in turn. Whether
+indices are sorted is known of a few only; others may be left out, and follow when all chunks are done. So a result depends on
+the indices and on the number of chunks, which depends on that of the updates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from gradxform.backend.blocks import loads_of
-from gradxform.dtypes import bool_, int64
+from gradxform.backend.interleave import distance, interleaved
+from gradxform.dtypes import bool_, int64, uint64
 from gradxform.loopir.expression import (
     ONE,
     TRUE,
@@ -42,12 +43,16 @@ MAX_CHUNKS = 8
 
 FALSE = Constant(bool_.type(False), bool_)
 
+#: The condition that an index is between the bounds of a chunk.
+Inside = Callable[[Expression], Expression]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runs:
     """A loop of updates: ``update`` is the statement, and the part of its index at ``position`` is looked up.
 
-    ``index_at`` gives what is found there in some iteration.
+    ``index_at`` gives what is found there in some iteration. Where runs are ``even`` their elements are kept in a register;
+    others are updated from ``ways`` places in turn, unless that is 1.
     """
 
     loop: For
@@ -55,6 +60,8 @@ class Runs:
     position: int
     index_at: Callable[[Expression], Expression]
     stem: str
+    even: Expression
+    ways: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,15 +87,23 @@ def in_chunks(runs: Runs) -> Chunks | None:
     low, high = (Buffer(f"{name}{stem}", int64, (), "local") for name in ("low", "high"))
     ordered = Buffer(f"sorted{stem}", bool_, (), "local")
     before = _search(runs, length, count, starts, bounds, low, high, ordered)
-    chunk = axis(f"c{stem}", count)
-    first, end, inside = _range(chunk, starts, bounds, f"{stem}.c")
     own: list[Buffer] = []
-    updates = _with_register(runs, _between(loop, chunk, starts), own, inside, Store(late, (chunk,), TRUE))
-    fork = Fork(chunk, count, (first, end, Store(late, (chunk,), FALSE), *updates))
+
+    def fork(letter: str, updates: Callable[[For, Inside, Statement], list[Statement]]) -> Fork:
+        chunk = axis(f"{letter}{stem}", count)
+        first, end, inside = _range(chunk, bounds, f"{stem}.{letter}", letter == "d")
+        body = updates(_between(loop, chunk, starts), inside, Store(late, (chunk,), TRUE))
+        return Fork(chunk, count, (first, end, Store(late, (chunk,), FALSE), *body))
+
+    forks: Statement = fork("c", lambda part, inside, otherwise: _with_register(runs, part, own, inside, otherwise))
+    if runs.ways > 1:
+        apart = distance(length // count - LEAST_UPDATES // 64, runs.ways)
+        forks = If(runs.even, (forks,), (
+            fork("d", lambda part, inside, otherwise: _in_turn(runs, part, apart, inside, otherwise)),))
     again = axis(f"a{stem}", count)
-    first, end, inside = _range(again, starts, bounds, f"{stem}.a")
+    first, end, inside = _range(again, bounds, f"{stem}.a")
     rest = If(Load(late, (again,), bool_), (first, end, _left_out(runs, _between(loop, again, starts), inside)), ())
-    body = (fork, For(again, ZERO, integer(count), (rest,), True))
+    body = (forks, For(again, ZERO, integer(count), (rest,), True))
     return Chunks(ordered, before, body, (starts, bounds, late, low, high, ordered, *own))
 
 
@@ -110,17 +125,24 @@ def _between(loop: For, chunk: Symbol, starts: Buffer) -> For:
     return For(loop.symbol, Load(starts, (chunk,), int64), end, loop.body, True)
 
 
-def _range(
-    chunk: Symbol, starts: Buffer, bounds: Buffer, stem: str
-) -> tuple[Let, Let, Callable[[Expression], Expression]]:
-    """The bounds of a chunk's indices, and the condition that an index is between them."""
-    first, end = Symbol(f"first{stem}", int64), Symbol(f"end{stem}", int64)
+def _range(chunk: Symbol, bounds: Buffer, stem: str, at_once: bool = False) -> tuple[Let, Let, Inside]:
+    """The bounds of a chunk's indices, and the condition that an index is between them.
+
+    ``at_once`` takes one comparison without sign for it, which is faster where each update is looked at.
+    """
+    first, end = Symbol(f"first{stem}", int64), Symbol(f"end{stem}", uint64 if at_once else int64)
+    last = Load(bounds, (index_add(chunk, ONE),), int64)
+
+    def beyond(index: Expression) -> Expression:
+        return Apply("convert", (Apply("sub", (index, first), int64),), uint64)
 
     def inside(index: Expression) -> Expression:
+        if at_once:
+            return Apply("less", (beyond(index), end), bool_)
         above = Apply("greater_equal", (index, first), bool_)
         return Apply("logical_and", (above, Apply("less", (index, end), bool_)), bool_)
 
-    return (Let(first, Load(bounds, (chunk,), int64)), Let(end, Load(bounds, (index_add(chunk, ONE),), int64)), inside)
+    return Let(first, Load(bounds, (chunk,), int64)), Let(end, beyond(last) if at_once else last), inside
 
 
 def _search(
@@ -148,17 +170,19 @@ def _search(
     ), True)
     extent = runs.update.buffer.shape[runs.position]
     last = integer(count)
-    return (Store(starts, (ZERO,), ZERO), Store(bounds, (ZERO,), ZERO), each, Store(starts, (last,), integer(length)),
-            Store(bounds, (last,), integer(extent)))
+    good = Apply("less_equal", (Load(bounds, (integer(count - 1),), int64), integer(extent)), bool_)
+    return (Store(starts, (ZERO,), ZERO), Store(bounds, (ZERO,), ZERO), each,
+            Store(ordered, (), Apply("logical_and", (Load(ordered, (), bool_), good), bool_)),
+            Store(starts, (last,), integer(length)), Store(bounds, (last,), integer(extent)))
 
 
 def _with_register(
-    runs: Runs, loop: For, locals_: list[Buffer], inside: Callable[[Expression], Expression], otherwise: Statement
+    runs: Runs, loop: For, locals_: list[Buffer], inside: Inside, otherwise: Statement
 ) -> list[Statement]:
     """The loop with the element of the last update in a register, from which it is stored when another one follows.
 
-    Only then is an index checked. ``home`` says which element it is, ``valid`` whether that is ``inside``. Where it is not,
-    ``otherwise`` notes it, and the sum is lost.
+    Only then is an index checked. ``home`` says which element it is, ``valid`` whether what was found is ``inside``. Where it
+    is not, ``otherwise`` notes it, and the sum is lost.
     """
     dtype = runs.update.buffer.dtype
     last, home = (Buffer(f"{name}{runs.stem}.c", int64, (), "local") for name in ("last", "home"))
@@ -173,7 +197,7 @@ def _with_register(
         Store(runs.update.buffer, index(Load(home, (), int64)), Load(total, (), dtype)),), ())
     load = Store(total, (), Load(runs.update.buffer, index(key), dtype))
     start = (store, Let(key, runs.update.index[runs.position]), Store(last, (), found), Store(home, (), key),
-             Store(valid, (), inside(key)), If(Load(valid, (), bool_), (load,), (otherwise,)))
+             Store(valid, (), inside(found)), If(Load(valid, (), bool_), (load,), (otherwise,)))
     other = Apply("not_equal", (found, Load(last, (), int64)), bool_)
     body: list[Statement] = []
     for statement in loop.body:
@@ -188,15 +212,30 @@ def _with_register(
     return [Store(last, (), another), Store(home, (), ZERO), Store(valid, (), FALSE), zero, sums, store]
 
 
-def _left_out(runs: Runs, loop: For, inside: Callable[[Expression], Expression]) -> For:
+def _in_turn(runs: Runs, loop: For, apart: int, inside: Inside, otherwise: Statement) -> list[Statement]:
+    """The loop from places so far ``apart`` in turn, if it is long enough. What is inside is a good index, and not checked.
+
+    An index that is not is left to ``otherwise``, which notes it.
+    """
+    position = runs.position
+
+    def guarded(updates: Sequence[Accumulate]) -> list[Statement]:
+        return [If(inside(update.index[position]), (update,), (otherwise,)) for update in updates]
+
+    index = tuple([runs.index_at(loop.symbol) if n == position else part for n, part in enumerate(runs.update.index)])
+    update = replace(runs.update, index=index)
+    body = tuple([update if statement is runs.update else statement for statement in loop.body])
+    enough = Apply("less_equal", (index_add(loop.begin, integer(runs.ways * apart)), loop.end), bool_)
+    statements = interleaved(replace(loop, body=body), runs.ways, apart, enough, f"{runs.stem}d", guarded)
+    return renamed(statements, {}, f"u{runs.stem}")
+
+
+def _left_out(runs: Runs, loop: For, inside: Inside) -> For:
     """The loop with those updates alone whose index is not ``inside``."""
-    key = Symbol(f"left{runs.stem}", int64)
     kept: list[Statement] = []
     for statement in loop.body:
         if statement is runs.update:
-            index = tuple([key if number == runs.position else part for number, part in enumerate(runs.update.index)])
-            update = Accumulate(runs.update.buffer, index, runs.update.operation, runs.update.value)
-            kept += [Let(key, runs.update.index[runs.position]), If(inside(key), (), (update,))]
+            kept.append(If(inside(runs.index_at(loop.symbol)), (), (runs.update,)))
         elif isinstance(statement, Let):
             kept.append(statement)
     (result,) = renamed((For(loop.symbol, loop.begin, loop.end, tuple(kept), True),), {}, f"l{runs.stem}")
