@@ -549,15 +549,12 @@ class Lowering:
                         return Side(value.buffer, offset, b, r, k)
                     # A matrix that a loop reads transposed in each iteration is transposed once, in front of it.
                     with self.outermost_block():
-                        return self.packed(operand, batch, rows, columns)
-        return self.packed(operand, batch, rows, columns)
+                        return self.packed(operand, batch, rows, columns, upright=False)
+        return self.packed(operand, batch, rows, columns, upright=nearest_axis(value, axes) in rows)
 
-    def packed(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Side:
-        """A contiguous copy of an operand of a product, rows or columns innermost: those that are so where it is read from."""
+    def packed(self, operand: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int], upright: bool) -> Side:
+        """A contiguous copy of an operand of a product, its columns innermost, or its rows if it is to be ``upright``."""
         shape = operand.type.shape
-        whole = self.axes_for(shape)
-        near = nearest_axis(operand(whole), whole)
-        upright = near in rows
         order = [*batch, *columns, *rows] if upright else [*batch, *rows, *columns]
         copy = Var(ArrayType(operand.type.dtype, tuple(shape[a] for a in order)))
         axes = self.axes_for(copy.type.shape)
