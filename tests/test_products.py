@@ -222,6 +222,44 @@ def test_products_within_scan(dtype: Any) -> None:
     np.testing.assert_allclose(state, expected, rtol=1e-4 if dtype == np.float32 else 1e-12, atol=1e-5)
 
 
+def test_what_a_loop_reads_transposed_is_transposed_in_front_of_it() -> None:
+    generator = np.random.default_rng(11)
+    weights, start = generator.standard_normal((24, 24)) / 5, generator.standard_normal((32, 24))
+
+    def run(weights: Any, start: Any) -> Any:
+        return gx.lax.scan(lambda state, _: (state @ weights.T, None), start, None, length=3)[0]
+
+    loops = str(gx.jit(run).lower(weights, start).loops)
+    # Its columns follow each other, and the product is stored where the loop carries it.
+    (product,) = [line for line in loops.splitlines() if "gemm" in line]
+    assert product.count("strides 24, 1)") == 3
+    np.testing.assert_allclose(gx.jit(run)(weights, start), start @ weights.T @ weights.T @ weights.T, rtol=1e-12)
+
+
+@pytest.mark.parametrize("updated", [False, True])
+def test_products_are_carried_where_nothing_reads_what_they_replace(updated: bool) -> None:
+    generator = np.random.default_rng(12)
+    weights, start = generator.standard_normal((24, 24)) / 5, generator.standard_normal((2, 32, 24))
+
+    def step(carry: Any) -> Any:
+        # The second product reads what the first one replaces; an update may take over the memory of a product.
+        state, other = carry
+        following = np.tanh(other) @ weights
+        if updated:
+            following = gx.numpy.asarray(following).at[3, 2].add(1.0)
+        return following, state @ weights.T
+
+    found = gx.jit(lambda carry: gx.lax.fori_loop(0, 5, lambda _, carry: step(carry), carry))((start[0], start[1]))
+    state, other = start
+    for _ in range(5):
+        following = np.tanh(other) @ weights
+        if updated:
+            following[3, 2] += 1.0
+        state, other = following, state @ weights.T
+    np.testing.assert_allclose(found[0], state, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(found[1], other, rtol=1e-11, atol=1e-13)
+
+
 def test_empty_products() -> None:
     for rows, inner, columns in ((0, 20, 20), (20, 0, 20), (20, 20, 0)):
         found = gx.jit(lambda a, b: a @ b)(np.ones((rows, inner)), np.ones((inner, columns)))

@@ -270,8 +270,7 @@ class Lowering:
 
     def may_take_over(self, var: Var) -> bool:
         """Whether ``var`` is a value of the block being lowered, with memory of its own; see `settle`."""
-        node = self.stored.get(var)
-        return self.block_of.get(var) == self.block and (node is None or node.kind != "product")
+        return self.block_of.get(var) == self.block
 
     def hold(self, var: Var) -> None:
         """Make ``var`` a value that lies in memory throughout the block being lowered."""
