@@ -68,6 +68,31 @@ def window(width: int) -> Callable[[Any], Any]:
     return function
 
 
+def test_parts_of_a_concatenation_are_copied_one_by_one() -> None:
+    x = np.arange(12.0 * 30).reshape(12, 30)
+
+    def windows(x: Any) -> Any:
+        # Nine parts, more than there may be pieces otherwise; the sum keeps them from being stored part by part.
+        side_by_side = gx.numpy.concatenate([x[i:i + 10, j:j + 8] for i in range(3) for j in (0, 9, 20)], axis=1)
+        return side_by_side @ gx.numpy.ones((72, 16)), side_by_side.sum()
+
+    before, after = kernels(windows, x)
+    assert any(has_guard(loop) for _, loop in all_loops(before))
+    assert not any(has_guard(loop) for _, loop in all_loops(after))
+    assert_same(before, after, x)
+
+
+def test_sums_of_many_guarded_parts_are_not_copied_for_each_piece() -> None:
+    x = np.arange(300.0)
+
+    def shifted(x: Any) -> Any:
+        return sum(gx.numpy.zeros(400).at[10 * k:10 * k + 300].add(x * k) for k in range(8))
+
+    before, after = kernels(shifted, x)
+    assert len(all_loops(after)) <= 2 * MAX_PIECES
+    assert_same(before, after, x)
+
+
 @pytest.mark.parametrize("width", [2, 3, 5, 7])
 def test_the_interior_of_a_window_has_no_guard(width: int) -> None:
     x = np.random.default_rng(0).normal(size=60)

@@ -23,10 +23,13 @@ from gradxform.loopir.expression import Apply, Expression, Load, Symbol, axis, i
 from gradxform.loopir.loops import For, Kernel, Nest, Statement, bodies, operands, with_bodies, with_nests
 from gradxform.loopir.rewriting import renamed
 
-#: An innermost loop is cut into at most this many pieces without any guard; with seams there may be as many long pieces.
+#: An innermost loop is cut into at most this many pieces without any guard, or into as many as have no more code together
+#: than the loop; with seams there may be as many long pieces.
 MAX_PIECES = 5
 #: Changes no further apart than this many iterations are in one seam.
 SEAM = 8
+#: Pieces of fewer iterations would not fill a vector of float64.
+VECTOR_EXTENT = 8
 #: Operations in all pieces of a loop together.
 MAX_OPERATIONS = 2_000
 
@@ -115,10 +118,21 @@ def _pieces(loop: For, exactly: bool) -> Sequence[Piece]:
     places = sorted({place for place in _changes(loop) if begin < place < end})
     if not places:
         return ()
-    if innermost and exactly and len(places) < MAX_PIECES:
-        return [Piece(first, last, False) for first, last in pairwise([begin, *places, end])]
+    exact = [Piece(first, last, False) for first, last in pairwise([begin, *places, end])]
+    if innermost and exactly and (len(exact) <= MAX_PIECES or _shares(loop, exact)):
+        return exact
     pieces = _with_seams([begin, *places, end])
     return pieces if 0 < sum(not piece.seam for piece in pieces) <= MAX_PIECES else ()
+
+
+def _shares(loop: For, pieces: Sequence[Piece]) -> bool:
+    """Whether ``pieces``, each long enough for a vector, share what ``loop`` does: together they do no more, as those of a
+    concatenation, of which each copies one part.
+    """
+    size = _size(loop)
+    if min(piece.last - piece.first for piece in pieces) < VECTOR_EXTENT or len(pieces) * size > MAX_OPERATIONS:
+        return False
+    return sum(_size(_piece(loop, piece, number)) for number, piece in enumerate(pieces)) <= size
 
 
 def _with_seams(places: Sequence[int]) -> list[Piece]:
