@@ -1,28 +1,24 @@
 """The cotangent of a Cholesky decomposition as a native routine, in about twice the time of the decomposition.
 
-I. Murray, "Differentiation of the Cholesky decomposition", arXiv:1602.07527 (2016), the blocked reverse-mode algorithm: it
-undoes the decomposition block by block, from the last to the first, with products of matrices of which one extent is that of
-the block. The rule written with triangular solves and whole products costs six times as much.
+I. Murray, "Differentiation of the Cholesky decomposition", arXiv:1602.07527 (2016): reverse mode undoes the decomposition
+block by block, from the last to the first. The rule written with triangular solves and whole products costs six times as much.
+Here each step halves the extent (see blocked_text). With L = [[L11, .], [L21, L22]] and the same letters in lower case for what
+is to become the cotangent of the lower triangle of A, beginning with that of L:
 
-With L = [[., ., .], [R, D, .], [B, C, .]] around a diagonal block D, and the same letters in lower case for what is to
-become the cotangent of the lower triangle of A, beginning with that of L:
-
-    c := c D^-1 ;  b -= c R ;  d -= c^T C ;  r -= c^T B ;  d := the same within the block ;  r -= (tril(d) + tril(d)^T) R
+    l22 := the same of A22 ;  l21 -= (l22 + l22^T) L21 ;  l21 := l21 L11^-1 ;  l11 -= tril(l21^T L21) ;  l11 := the same of A11
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from gradxform.backend.blocked_text import Blocks, Layout, first_part
+from gradxform.backend.gemm import Strides
 from gradxform.backend.routine_text import RoutineText, RoutineWriter, element_type
+from gradxform.backend.triangle_text import LEAF
 
-#: Rows and columns of a block.
-BLOCK = 64
-
-
-def cotangent_workspace(dtype: str, n: int) -> int:
-    block = min(n, BLOCK)
-    return block * block * np.dtype(dtype).itemsize
+#: Rows and columns of the squares in which a triangle is mirrored.
+TILE = 16
 
 
 def _address(w: RoutineWriter, pointer: str, i: int | str, j: int | str, n: int, kind: str) -> str:
@@ -62,52 +58,94 @@ def _unblocked(w: RoutineWriter, first: str, last: str, n: int, kind: str) -> No
         w.line(f"store {kind} {w.value(f'fmul {kind} {scaled}, 0.5')}, ptr {diagonal}")
 
 
+def _leaf(blocks: Blocks, n: int, lead: int) -> str:
+    """The function ``void (L, l, work)`` for a block that is not divided."""
+    name = f"gx.cotangent.leaf.{blocks.kind}.{n}.{lead}"
+    if name not in blocks.room:
+        w = RoutineWriter(0, 0)
+        _unblocked(w, "0", str(n), lead, blocks.kind)
+        blocks.function(name, "ptr noalias readonly %x0, ptr noalias %y0, ptr %work", [*w.lines, "ret void"], 0)
+    return name
+
+
+def _mirror(blocks: Blocks, lead: int) -> str:
+    """The function ``void (a, n)`` that makes A + A^T of a lower triangle A."""
+    name = f"gx.mirror.{blocks.kind}.{lead}"
+    if name in blocks.room:
+        return name
+    w, kind = RoutineWriter(0, 0), blocks.kind
+
+    def least(a: str, b: str) -> str:
+        return w.value(f"select i1 {w.value(f'icmp slt i64 {a}, {b}')}, i64 {a}, i64 {b}")
+
+    with w.loop(0, "%n", TILE) as block:
+        last = least(w.value(f"add nsw i64 {block}, {TILE}"), "%n")
+        with w.loop(0, last, TILE) as other:
+            beyond = w.value(f"add nsw i64 {other}, {TILE}")
+            with w.loop(block, last) as i, w.loop(other, least(beyond, i)) as j:
+                value = w.value(f"load {kind}, ptr {_address(w, '%a', i, j, lead, kind)}")
+                w.line(f"store {kind} {value}, ptr {_address(w, '%a', j, i, lead, kind)}")
+    with w.loop(0, "%n") as i:
+        place = _address(w, "%a", i, i, lead, kind)
+        value = w.value(f"load {kind}, ptr {place}")
+        w.line(f"store {kind} {w.value(f'fmul {kind} {value}, 2.0')}, ptr {place}")
+    return blocks.function(name, "ptr %a, i64 %n", [*w.lines, "ret void"], 0)
+
+
+def _halve(blocks: Blocks, lead: int) -> str:
+    """The function ``void (a, n)`` that halves a diagonal."""
+    name = f"gx.halve.{blocks.kind}.{lead}"
+    if name in blocks.room:
+        return name
+    w, kind = RoutineWriter(0, 0), blocks.kind
+    with w.loop(0, "%n") as i:
+        place = _address(w, "%a", i, i, lead, kind)
+        value = w.value(f"load {kind}, ptr {place}")
+        w.line(f"store {kind} {w.value(f'fmul {kind} {value}, 0.5')}, ptr {place}")
+    return blocks.function(name, "ptr %a, i64 %n", [*w.lines, "ret void"], 0)
+
+
+def _cotangent(blocks: Blocks, n: int, lead: int) -> str:
+    """The function ``void (L, l, work)`` for the leading ``n`` rows and columns."""
+    if n <= LEAF:
+        return _leaf(blocks, n, lead)
+    name = f"gx.cotangent.{blocks.kind}.{n}.{lead}"
+    if name in blocks.room:
+        return name
+    first = first_part(n)
+    rest = n - first
+    parts = [_cotangent(blocks, size, lead) for size in (first, rest)]
+    mirror, halve = _mirror(blocks, lead), _halve(blocks, lead)
+    down = Strides(1, lead, 0)
+    record, room = blocks.product(rest, rest, first, Strides(lead, 1, 0), down, lead)
+    solve = blocks.solve(first, rest, Layout(-1, -lead, -1, lead, False))
+    update = blocks.lower_product(first, rest, down, down, lead, False)
+    lines = [
+        blocks.at("factor", "%x0", first * lead), blocks.at("below", "%y0", first * lead),
+        blocks.at("factor2", "%x0", first * (lead + 1)), blocks.at("corner", "%y0", first * (lead + 1)),
+        blocks.at("end", "%x0", (first - 1) * (lead + 1)), blocks.at("last", "%below", first - 1),
+        f"call void @{parts[1]}(ptr %factor2, ptr %corner, ptr %work)", f"call void @{mirror}(ptr %corner, i64 {rest})",
+        blocks.multiply(record, "%corner", "%factor", "%below"), f"call void @{halve}(ptr %corner, i64 {rest})",
+        f"call void @{solve}(ptr %end, ptr %last, ptr %work)",
+        f"call void @{update}(ptr %below, ptr %factor, ptr %y0, ptr %work)",
+        f"call void @{parts[0]}(ptr %x0, ptr %y0, ptr %work)", "ret void"]
+    return blocks.function(name, "ptr %x0, ptr %y0, ptr %work", lines,
+                           max(room, *(blocks.room[used] for used in (*parts, solve, update))))
+
+
+def cotangent_workspace(dtype: str, n: int) -> int:
+    blocks = Blocks(RoutineWriter(0, 0), np.dtype(dtype))
+    return blocks.room[_cotangent(blocks, n, n)] * np.dtype(dtype).itemsize
+
+
 def cholesky_cotangent(dtype: str, n: int) -> RoutineText:
     """Of the lower factor and its cotangent, of which the lower triangle is read: the cotangent of the lower triangle of A."""
     kind, size = element_type(np.dtype(dtype)), np.dtype(dtype).itemsize
-    prefix = "d" if dtype == "float64" else "s"
     w = RoutineWriter(2, 1)
     w.copy("%y0", "%x1", size * n * n)
     w.clear_upper("%y0", n, n, kind)
-    if n <= BLOCK:
-        _unblocked(w, "0", str(n), n, kind)
-        return w.text()
-    one, minus, whole = w.number(1, kind), w.number(-1, kind), w.integer(n)
-
-    def gemm(turned: str, rows: str, columns: str, inner: str, a: str, b: str, to: str, b_lead: str = whole) -> None:
-        w.fortran(f"gx.blas.{prefix}gemm", w.letter("N"), w.letter(turned), rows, columns, inner, minus, a, whole, b, b_lead,
-                  one, to, whole)
-
-    blocks = -(-n // BLOCK)
-    before_slot, block_slot, below_slot = (w.slot("i32", 4) for _ in range(3))
-    with w.loop(0, blocks) as step:
-        number = w.value(f"sub nsw i64 {blocks - 1}, {step}")
-        first = w.value(f"mul nsw i64 {number}, {BLOCK}")
-        reach = w.value(f"add nsw i64 {first}, {BLOCK}")
-        short = w.value(f"icmp slt i64 {reach}, {n}")
-        last = w.value(f"select i1 {short}, i64 {reach}, i64 {n}")
-        extent, below = w.value(f"sub nsw i64 {last}, {first}"), w.value(f"sub nsw i64 {n}, {last}")
-        for slot, value in ((before_slot, first), (block_slot, extent), (below_slot, below)):
-            w.line(f"store i32 {w.value(f'trunc i64 {value} to i32')}, ptr {slot}")
-        (big_d, d), (big_r, r) = ([_address(w, p, first, column, n, kind) for p in ("%x0", "%y0")] for column in (first, "0"))
-        # Column by column a matrix is its transpose, so factors stand in the other order.
-        with w.when(w.value(f"icmp sgt i64 {below}, 0")):
-            (big_c, c), (big_b, b) = (
-                [_address(w, p, last, column, n, kind) for p in ("%x0", "%y0")] for column in (first, "0"))
-            w.fortran(f"gx.blas.{prefix}trsm", w.letter("L"), w.letter("U"), w.letter("N"), w.letter("N"), block_slot,
-                      below_slot, one, big_d, whole, c, whole)
-            gemm("N", before_slot, below_slot, block_slot, big_r, c, b)
-            gemm("T", block_slot, block_slot, below_slot, big_c, c, d)
-            gemm("T", before_slot, block_slot, below_slot, big_b, c, r)
-        _unblocked(w, first, last, n, kind)
-        with w.loop(0, extent) as i, w.loop(0, w.value(f"add nsw i64 {i}, 1")) as j:
-            row, column = (w.value(f"add nsw i64 {first}, {index}") for index in (i, j))
-            value = w.value(f"load {kind}, ptr {_address(w, '%y0', row, column, n, kind)}")
-            diagonal = w.value(f"icmp eq i64 {i}, {j}")
-            twice = w.value(f"fmul {kind} {value}, 2.0")
-            chosen = w.value(f"select i1 {diagonal}, {kind} {twice}, {kind} {value}")
-            for a, other in ((i, j), (j, i)):
-                w.line(f"store {kind} {chosen}, ptr {_address(w, '%workspace', a, other, BLOCK, kind)}")
-        gemm("N", before_slot, block_slot, block_slot, big_r, "%workspace", r, w.integer(BLOCK))
-    w.clear_upper("%y0", n, n, kind)
+    function = _cotangent(Blocks(w, np.dtype(dtype)), n, n)
+    w.line(f"call void @{function}(ptr %x0, ptr %y0, ptr %workspace)")
+    if n > LEAF:
+        w.clear_upper("%y0", n, n, kind)
     return w.text()

@@ -87,8 +87,10 @@ def _parts(extent: int, unit: int, most: int) -> tuple[int, int, int]:
 
 
 def plan(rows: int, inner: int, columns: int, batch: int, left: Strides, right: Strides, result: Strides,
-         dtype: DType) -> Plan:
+         dtype: DType, adds: int = 0) -> Plan:
     """How (rows, inner) times (inner, columns) is computed; all extents are at least 1.
+
+    It becomes the result, or is added to it (``adds`` 1) or subtracted from it (-1).
 
     Of the right operand one stride must be 1, where the extent is not. Rows of the result are contiguous.
     """
@@ -116,7 +118,7 @@ def plan(rows: int, inner: int, columns: int, batch: int, left: Strides, right: 
     values = {
         "result.row": result.across, "result.batch": result.batch, "inner": inner, "slice": depth, "batch": batch,
         "batch.chunks": batch_chunks, "workspace": workspace, "pack.chunks": pack_chunks, "row.chunks": row_chunks,
-        "column.chunks": column_chunks, "packs": int(packs), "right.extent": columns,
+        "column.chunks": column_chunks, "packs": int(packs), "right.extent": columns, "adds": adds,
     }
     row_block = max(1, ROWS // tiles.rows)
     for side, strides, small_part, parts, larger, block in (

@@ -46,11 +46,13 @@ class Geometry:
 
 #: Of both operands: strides across lines, along the inner extent, from matrix to matrix; units (rows, or vectors of columns)
 #: of a small part (tile, or panel), how many parts, how many have one unit more, and how many make a block. Of the right
-#: one also whether it is packed, and its extent across.
+#: one also whether it is packed, and its extent across. ``adds`` is 0, or, if the product is added to what is in the result, its
+#: sign.
 _PARTS = ("across", "along", "batch", "small", "parts", "larger", "block")
 FIELDS = (
     *(f"{side}.{name}" for side in ("left", "right") for name in _PARTS), "packs", "right.extent", "result.row",
     "result.batch", "inner", "slice", "batch", "batch.chunks", "workspace", "pack.chunks", "row.chunks", "column.chunks",
+    "adds",
 )
 #: Behind the fields: kernels for the smaller and the larger tiles and panels, and what packs a panel.
 KERNELS = 4
@@ -61,7 +63,7 @@ _STATE = ("record", "left", "right", "result", "work", "begin", "end", "panel", 
 _STATE_POINTERS = 5
 
 
-class _Writer:
+class TextWriter:
     """Lines of one function."""
 
     def __init__(self, element: str = "") -> None:
@@ -147,18 +149,18 @@ class _Writer:
         return f'define {head} {kind}nounwind "prefer-vector-width"="512" {{\n{body}\n}}'
 
 
-def _vector(element: str, lanes: int) -> tuple[str, str]:
+def vector_type(element: str, lanes: int) -> tuple[str, str]:
     """The type of a vector, and its name in the names of intrinsic functions."""
     return f"<{lanes} x {element}>", f"v{lanes}f{64 if element == 'double' else 32}"
 
 
-def _masks(element: str, lanes: int) -> list[str]:
-    vector, name = _vector(element, lanes)
+def masks(element: str, lanes: int) -> list[str]:
+    vector, name = vector_type(element, lanes)
     return [f"declare {vector} @llvm.masked.load.{name}.p0(ptr, i32, <{lanes} x i1>, {vector})",
             f"declare void @llvm.masked.store.{name}.p0({vector}, ptr, i32, <{lanes} x i1>)"]
 
 
-def _first_lanes(writer: _Writer, lanes: int, count: str) -> str:
+def first_lanes(writer: TextWriter, lanes: int, count: str) -> str:
     """The mask of the first ``count`` lanes."""
     kind = f"<{lanes} x i64>"
     start = writer.let(f"insertelement {kind} poison, i64 {count}, i32 0")
@@ -173,17 +175,17 @@ def kernel_text(geometry: Geometry, rows: int, vectors: int, name: str) -> str:
         void name(left, row, step, right, line, result, width, depth, adds, tail)
 
     The left element (r, k) lies at r * row + k * step, the right line k at k * line, line r of the result at r * width;
-    ``depth`` is at least 1. Of the last vector of columns only the first ``tail`` lanes are stored. With ``adds`` the
-    sums are added to what is in the result.
+    ``depth`` is at least 1. Of the last vector of columns only the first ``tail`` lanes are stored. Unless ``adds`` is 0 the
+    sums, times that number, are added to what is in the result.
     """
     element, lanes, size = geometry.element, geometry.lanes, geometry.item_bytes
-    vector, kind = _vector(element, lanes)
-    writer = _Writer(element)
+    vector, kind = vector_type(element, lanes)
+    writer = TextWriter(element)
     tile = [(row, column) for row in range(rows) for column in range(vectors)]
     left = ["%left"]
     for _ in range(rows - 1):
         left.append(writer.moved(left[-1], "%row"))
-    mask = _first_lanes(writer, lanes, "%tail")
+    mask = first_lanes(writer, lanes, "%tail")
 
     def places() -> Iterator[tuple[int, int, str]]:
         line = "%result"
@@ -225,11 +227,15 @@ def kernel_text(geometry: Geometry, rows: int, vectors: int, name: str) -> str:
     writer.at("summed")
     writer.branch("%goes.on", "old", "end")
     writer.at("old")
+    sign = writer.let(f"sitofp i64 %adds to {element}")
+    sign = writer.let(f"insertelement {vector} poison, {element} {sign}, i32 0")
+    sign = writer.let(f"shufflevector {vector} {sign}, {vector} poison, <{lanes} x i32> zeroinitializer")
     for row, column, place in places():
         old = writer.let(
             f"call {vector} @llvm.masked.load.{kind}.p0(ptr {place}, i32 {size}, <{lanes} x i1> {mask}, "
             f"{vector} zeroinitializer)" if column == vectors - 1 else f"load {vector}, ptr {place}, align {size}")
-        writer.do(f"%more{row}.{column} = fadd {vector} {old}, %next{row}.{column}")
+        writer.do(f"%more{row}.{column} = call {vector} @llvm.fmuladd.{kind}({vector} %next{row}.{column}, {vector} {sign}, "
+                  f"{vector} {old})")
     writer.go("end")
     writer.at("end")
     for row, column in tile:
@@ -242,7 +248,7 @@ def kernel_text(geometry: Geometry, rows: int, vectors: int, name: str) -> str:
     head = (f"void @{name}(ptr noalias %left, i64 %row, i64 %step, ptr noalias %right, i64 %line, ptr noalias %result, "
             "i64 %width, i64 %depth, i64 %adds, i64 %tail)")
     return "\n".join([f"declare {vector} @llvm.fmuladd.{kind}({vector}, {vector}, {vector})",
-                      "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)", *_masks(element, lanes), writer.function(head)])
+                      "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)", *masks(element, lanes), writer.function(head)])
 
 
 def driver_text(geometry: Geometry, name: str) -> str:
@@ -261,8 +267,8 @@ _PACKER = "ptr %target, i64 %width, ptr %source, i64 %across, i64 %along, i64 %v
 def copy_text(geometry: Geometry, name: str) -> str:
     """The module of the packer for lines that are contiguous: a line of ``width`` each, zero behind ``valid``."""
     group, size = geometry.group, geometry.item_bytes
-    vector, kind = _vector(geometry.element, group)
-    writer = _Writer(geometry.element)
+    vector, kind = vector_type(geometry.element, group)
+    writer = TextWriter(geometry.element)
     whole = writer.let(f"and i64 %valid, -{group}")
     with writer.loop("0", "%depth") as line:
         source = writer.moved("%source", writer.mul(line, "%along"))
@@ -271,12 +277,12 @@ def copy_text(geometry: Geometry, name: str) -> str:
             value = writer.let(f"load {vector}, ptr {writer.moved(source, place)}, align {size}")
             writer.do(f"store {vector} {value}, ptr {writer.moved(target, place)}, align {size}")
         with writer.loop(whole, "%width", str(group)) as place:
-            inside = _first_lanes(writer, group, writer.sub("%valid", place))
+            inside = first_lanes(writer, group, writer.sub("%valid", place))
             value = writer.let(f"call {vector} @llvm.masked.load.{kind}.p0(ptr {writer.moved(source, place)}, i32 {size}, "
                                f"<{group} x i1> {inside}, {vector} zeroinitializer)")
             writer.do(f"store {vector} {value}, ptr {writer.moved(target, place)}, align {size}")
     writer.do("ret void")
-    return "\n".join([*_masks(geometry.element, group), writer.function(f"void @{name}({_PACKER})")])
+    return "\n".join([*masks(geometry.element, group), writer.function(f"void @{name}({_PACKER})")])
 
 
 def turn_text(geometry: Geometry, name: str) -> str:
@@ -285,8 +291,8 @@ def turn_text(geometry: Geometry, name: str) -> str:
     Columns behind ``valid`` repeat the last one.
     """
     group, size = geometry.group, geometry.item_bytes
-    vector, _ = _vector(geometry.element, group)
-    writer = _Writer(geometry.element)
+    vector, _ = vector_type(geometry.element, group)
+    writer = TextWriter(geometry.element)
     last, last_square = writer.sub("%valid", "1"), writer.sub("%depth", str(group))
 
     def squares() -> None:
@@ -301,7 +307,7 @@ def turn_text(geometry: Geometry, name: str) -> str:
                 place = writer.least(begin, last_square)
                 values = [writer.let(f"load {vector}, ptr {writer.moved(line, place)}, align {size}") for line in lines]
                 target_line = writer.moved(target, writer.mul(place, "%width"))
-                for value in _transposed(writer, vector, values):
+                for value in transposed(writer, vector, values):
                     writer.do(f"store {vector} {value}, ptr {target_line}, align {size}")
                     target_line = writer.moved(target_line, "%width")
 
@@ -313,7 +319,7 @@ def turn_text(geometry: Geometry, name: str) -> str:
 
 def _turn_short(geometry: Geometry) -> str:
     """The same for columns shorter than a square, one by one."""
-    writer = _Writer(geometry.element)
+    writer = TextWriter(geometry.element)
     last = writer.sub("%valid", "1")
     with writer.loop("0", "%width") as first:
         line = writer.moved("%source", writer.mul(writer.least(first, last), "%across"))
@@ -325,7 +331,7 @@ def _turn_short(geometry: Geometry) -> str:
     return writer.function(f"internal void @short({_PACKER})", fast=False)
 
 
-def _transposed(writer: _Writer, vector: str, values: Sequence[str]) -> list[str]:
+def transposed(writer: TextWriter, vector: str, values: Sequence[str]) -> list[str]:
     """The transpose of a square of vectors: squares of 1, 2, 4, ... elements change places."""
     found, count, half = list(values), len(values), 1
     while half < count:
@@ -343,27 +349,27 @@ def _transposed(writer: _Writer, vector: str, values: Sequence[str]) -> list[str
     return found
 
 
-def _field(writer: _Writer, record: str, field: str) -> str:
+def _field(writer: TextWriter, record: str, field: str) -> str:
     return writer.word(record, FIELDS.index(field))
 
 
-def _part(writer: _Writer, small: str, larger: str, number: str) -> tuple[str, str, str]:
+def _part(writer: TextWriter, small: str, larger: str, number: str) -> tuple[str, str, str]:
     """Of a tile or panel: its first unit, its units, and whether it is one of the larger ones."""
     first = writer.add(writer.mul(number, small), writer.least(number, larger))
     is_larger = writer.let(f"icmp slt i64 {number}, {larger}")
     return first, writer.add(small, writer.let(f"zext i1 {is_larger} to i64")), is_larger
 
 
-def _sizes(writer: _Writer, record: str, side: str) -> tuple[str, str]:
+def _sizes(writer: TextWriter, record: str, side: str) -> tuple[str, str]:
     return _field(writer, record, f"{side}.small"), _field(writer, record, f"{side}.larger")
 
 
-def _state(writer: _Writer) -> dict[str, str]:
+def _state(writer: TextWriter) -> dict[str, str]:
     return {name: writer.pointer("%state", position) if position < _STATE_POINTERS else writer.word("%state", position)
             for position, name in enumerate(_STATE)}
 
 
-def _share(writer: _Writer, total: str, chunks: str, chunk: str) -> tuple[str, str]:
+def _share(writer: TextWriter, total: str, chunks: str, chunk: str) -> tuple[str, str]:
     """The share of ``chunk`` in ``total``: from, to."""
     begin = writer.let(f"sdiv i64 {writer.mul(total, chunk)}, {chunks}")
     end = writer.let(f"sdiv i64 {writer.mul(total, writer.add(chunk, '1'))}, {chunks}")
@@ -372,7 +378,7 @@ def _share(writer: _Writer, total: str, chunks: str, chunk: str) -> tuple[str, s
 
 def _pack_chunk(geometry: Geometry) -> str:
     """A share of the panels that are packed for a slice, one behind the other."""
-    writer = _Writer(geometry.element)
+    writer = TextWriter(geometry.element)
     state, lanes = _state(writer), str(geometry.lanes)
     record, depth = state["record"], writer.sub(state["end"], state["begin"])
     across, along, extent = (_field(writer, record, f"right.{name}") for name in ("across", "along", "extent"))
@@ -393,7 +399,7 @@ def _pack_chunk(geometry: Geometry) -> str:
 
 def _compute_chunk(geometry: Geometry) -> str:
     """The kernels of a share of the panels and of the tiles."""
-    writer = _Writer(geometry.element)
+    writer = TextWriter(geometry.element)
     state, lanes = _state(writer), str(geometry.lanes)
     record, inner_end = state["record"], state["end"]
     row_chunks, column_chunks = _field(writer, record, "row.chunks"), _field(writer, record, "column.chunks")
@@ -405,6 +411,8 @@ def _compute_chunk(geometry: Geometry) -> str:
         "left.across", "left.along", "left.block", "right.along", "right.extent", "result.row", "slice"))
     tile_sizes, panel_sizes = _sizes(writer, record, "left"), _sizes(writer, record, "right")
     in_place = writer.let(f"icmp eq i64 {_field(writer, record, 'packs')}, 0")
+    adds = _field(writer, record, "adds")
+    fresh = writer.let(f"icmp eq i64 {adds}, 0")
     base, _, _ = _part(writer, *panel_sizes, state["panel"])
     kernels = [writer.pointer(record, len(FIELDS) + position) for position in range(KERNELS)]
     with writer.loop(state["begin"], inner_end, slice_extent) as begin:
@@ -412,6 +420,7 @@ def _compute_chunk(geometry: Geometry) -> str:
         left = writer.moved(state["left"], writer.mul(begin, along))
         right = writer.moved(state["right"], writer.mul(begin, right_along))
         later = writer.let(f"zext i1 {writer.let(f'icmp sgt i64 {begin}, 0')} to i64")
+        later = writer.let(f"select i1 {fresh}, i64 {later}, i64 {adds}")
         with writer.loop(first_tile, end_tile, block) as first_of_block:
             end_of_block = writer.least(end_tile, writer.add(first_of_block, block))
             with writer.loop(*panels) as panel:
@@ -436,7 +445,7 @@ def _compute_chunk(geometry: Geometry) -> str:
     return writer.function("internal void @compute.chunk(ptr %state, i64 %chunk)")
 
 
-def _distribute(writer: _Writer, function: str, state: str, chunks: str) -> None:
+def _distribute(writer: TextWriter, function: str, state: str, chunks: str) -> None:
     """All chunks of a function, by the pool if there are several."""
     writer.either(writer.let(f"icmp sgt i64 {chunks}, 1"),
                   lambda: writer.do(f"call void @gx.parallel(ptr {function}, ptr {state}, i64 {chunks})"),
@@ -445,7 +454,7 @@ def _distribute(writer: _Writer, function: str, state: str, chunks: str) -> None
 
 def _one(geometry: Geometry) -> str:
     """One matrix times one matrix."""
-    writer = _Writer(geometry.element)
+    writer = TextWriter(geometry.element)
     state = writer.let(f"alloca [{len(_STATE)} x i64], align 64")
     inner, depth, packs, panels, block, pack_chunks, row_chunks, column_chunks = (_field(writer, "%record", name) for name in (
         "inner", "slice", "packs", "right.parts", "right.block", "pack.chunks", "row.chunks", "column.chunks"))
@@ -476,7 +485,7 @@ def _one(geometry: Geometry) -> str:
 
 def _batch_chunk(geometry: Geometry) -> str:
     """The products of a share of the batch, with a workspace of their own."""
-    writer = _Writer(geometry.element)
+    writer = TextWriter(geometry.element)
     record, left, right, result, work = (writer.pointer("%given", position) for position in range(5))
     batch, chunks, room = (_field(writer, record, name) for name in ("batch", "batch.chunks", "workspace"))
     strides = [_field(writer, record, name) for name in ("left.batch", "right.batch", "result.batch")]
@@ -490,7 +499,7 @@ def _batch_chunk(geometry: Geometry) -> str:
 
 
 def _entry(geometry: Geometry, name: str) -> str:
-    writer = _Writer(geometry.element)
+    writer = TextWriter(geometry.element)
     given = writer.let("alloca [5 x ptr], align 64")
     for position, value in enumerate(("%record", "%left", "%right", "%result", "%work")):
         writer.put("ptr", value, given, position)

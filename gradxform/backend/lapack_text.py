@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from gradxform.backend.blocked_text import Blocks, Layout
 from gradxform.backend.cholesky_text import cholesky_cotangent
 from gradxform.backend.routine_text import RoutineText, RoutineWriter, element_type
 from gradxform.backend.schur_text import square_root, sylvester
@@ -33,11 +34,26 @@ def cholesky(dtype: str, n: int, upper: int) -> RoutineText:
     kind, size = element_type(np.dtype(dtype)), np.dtype(dtype).itemsize
     w = RoutineWriter(1, 1)
     w.copy("%y0", "%x0", size * n * n)
+    clear = w.clear_lower if upper else w.clear_upper
+    if not dtype.startswith("complex"):
+        function = Blocks(w, np.dtype(dtype)).factor(n, n, bool(upper))
+        code = w.value(f"call i64 @{function}(ptr %y0, ptr %workspace)")
+        w.fail_if(w.value(f"icmp ne i64 {code}, 0"), 1, [("%y0", n * n)], kind)
+        clear("%y0", n, n, kind)
+        return w.text()
     info = w.slot("i32")
     w.fortran(lapack(dtype, "potrf"), w.letter("L" if upper else "U"), w.integer(n), "%y0", w.integer(n), info)
     w.fail_unless_zero(info, 1, [("%y0", n * n)], kind)
-    (w.clear_lower if upper else w.clear_upper)("%y0", n, n, kind)
+    clear("%y0", n, n, kind)
     return w.text()
+
+
+def cholesky_workspace(dtype: str, n: int, upper: int) -> int:
+    """Bytes that `cholesky` needs."""
+    if dtype.startswith("complex"):
+        return 0
+    blocks = Blocks(RoutineWriter(0, 0), np.dtype(dtype))
+    return blocks.room[blocks.factor(n, n, bool(upper))] * np.dtype(dtype).itemsize
 
 
 def _small_solve(w: RoutineWriter, matrix: str, target: str, n: int, k: int, lower: int, transposed: bool, unit: int,
@@ -78,11 +94,34 @@ def small_system(dtype: str, n: int, k: int) -> bool:
     return not dtype.startswith("complex") and n <= (SMALL_VECTOR if k == 1 else SMALL_SYSTEM)
 
 
-def _solve(w: RoutineWriter, dtype: str, matrix: str, target: str, n: int, k: int, lower: int, mode: str, unit: int) -> None:
+def _layout(n: int, k: int, lower: int, mode: str, unit: int) -> Layout:
+    """Of a system of real numbers. An upper triangle is a lower one from its end."""
+    row, step = (n, 1) if mode == "N" else (1, n)
+    sign = 1 if bool(lower) == (mode == "N") else -1
+    return Layout(sign * row, sign * step, sign * k, 1, bool(unit))
+
+
+def solving_workspace(dtype: str, n: int, k: int) -> int:
+    """Bytes that a triangular system needs; what it looks like does not count."""
+    if dtype.startswith("complex") or small_system(dtype, n, k) or not n * k:
+        return 0
+    blocks = Blocks(RoutineWriter(0, 0), np.dtype(dtype))
+    return blocks.room[blocks.solve(n, k, _layout(n, k, 1, "N", 0))] * np.dtype(dtype).itemsize
+
+
+def _solve(w: RoutineWriter, dtype: str, matrix: str, target: str, n: int, k: int, lower: int, mode: str, unit: int,
+           workspace: str = "%workspace") -> None:
     """``target`` (n, k) becomes the solution of the system of a triangle, in place; ``mode``: N, T or C of the matrix."""
     kind = element_type(np.dtype(dtype))
     if small_system(dtype, n, k):
         _small_solve(w, matrix, target, n, k, lower, mode != "N", unit, kind)
+        return
+    if not dtype.startswith("complex"):
+        layout = _layout(n, k, lower, mode, unit)
+        function = Blocks(w, np.dtype(dtype)).solve(n, k, layout)
+        m, x = ((w.offset(matrix, n * n - 1, kind), w.offset(target, (n - 1) * k, kind)) if layout.line < 0
+                else (matrix, target))
+        w.line(f"call void @{function}(ptr {m}, ptr {x}, ptr {workspace})")
         return
     triangle, diagonal = w.letter("U" if lower else "L"), w.letter("U" if unit else "N")
     if k == 1 and mode != "C":
@@ -187,8 +226,9 @@ def solve(dtype: str, n: int, k: int, mode: str) -> RoutineText:
         _solve(w, dtype, "%x1", "%y0", n, k, 0, mode, 0)
         return w.text()
     w.copy("%workspace", "%x3", size * n * k)
-    _solve(w, dtype, "%x1", "%workspace", n, k, 0, mode, 0)
-    _solve(w, dtype, "%x1", "%workspace", n, k, 1, mode, 1)
+    rest = w.offset("%workspace", n * k, kind)
+    _solve(w, dtype, "%x1", "%workspace", n, k, 0, mode, 0, rest)
+    _solve(w, dtype, "%x1", "%workspace", n, k, 1, mode, 1, rest)
     rows("%y0", "%workspace", False)
     return w.text()
 

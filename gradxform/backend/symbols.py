@@ -16,7 +16,7 @@ from gradxform.backend.careful import cell_address
 from gradxform.errors import CompileError
 
 #: What begins so is compiled, or imported, once for all kernels: it takes a while.
-SHARED = ("gx.parallel", "gx.gemm.", "gx.memory.", "gx.sort.", "gx.fourier.", "gx.lapack.", "gx.blas.")
+SHARED = ("gx.parallel", "gx.gemm.", "gx.memory.", "gx.sort.", "gx.fourier.", "gx.triangle.", "gx.lapack.", "gx.blas.")
 
 
 @cache
@@ -52,8 +52,8 @@ def _published_by_scipy(module: str, name: str) -> int:
 def symbol_address(symbol: str) -> int:
     """The address of ``gx.c.NAME`` (the C library's), ``gx.python.NAME`` (CPython's), ``gx.parallel`` (the pool's),
     ``gx.gemm.DTYPE`` and ``gx.gemm.DTYPE.ROWSxVECTORS`` (matrix products), ``gx.memory.NAME`` (what moves blocks),
-    ``gx.lapack.NAME`` and ``gx.blas.NAME`` (those that SciPy brings), of the cell ``gx.careful.NAME.DTYPE``
-    or of ``gx.special.NAME`` (SciPy's, or a program of ours).
+    ``gx.triangle.FUNCTION.DTYPE`` (small triangles), ``gx.lapack.NAME`` and ``gx.blas.NAME`` (those that SciPy brings), of the
+    cell ``gx.careful.NAME.DTYPE`` or of ``gx.special.NAME`` (SciPy's, or a program of ours).
     """
     if symbol == "gx.parallel":
         from gradxform.backend.threads import parallel_address
@@ -78,6 +78,10 @@ def symbol_address(symbol: str) -> int:
         from gradxform.backend import fourier_module
 
         return fourier_module.address(name)
+    if kind == "triangle":
+        from gradxform.backend import triangle_module
+
+        return triangle_module.address(name)
     if kind == "fft":
         from gradxform.backend import fourier_text
 

@@ -45,6 +45,8 @@ NOT_POSITIVE_DEFINITE = "Matrix is not positive definite"
 SINGULAR = "Singular matrix"
 #: From this extent on LAPACK may use several threads for a factorisation of Cholesky's kind.
 THREADED_CHOLESKY = 64
+#: From this extent on matrices of a batch follow each other, each on all threads.
+THREADED_BLOCKS = 256
 #: The modes of a system of equations, each with that of the transposed one.
 _TRANSPOSED = {"N": "T", "T": "N"}
 
@@ -85,10 +87,13 @@ def _cholesky_jvp(primals: Sequence[Any], tangents: Sequence[Any], output: Any, 
 
 
 def _cholesky_lower(operands: Sequence[Operand], result: ArrayType, *, upper: bool, checked: bool) -> Native:
-    n = result.shape[-1]
+    from gradxform.backend.lapack_text import cholesky_workspace
+
+    n, name = result.shape[-1], result.dtype.name
     routine = Routine(
-        "lapack.cholesky", (result.dtype.name, n, int(upper)), lambda a: (np.linalg.cholesky(a, upper=upper),),
-        failures(checked, NOT_POSITIVE_DEFINITE), work=100.0 + n * n + n ** 3 / 30, threads=n >= THREADED_CHOLESKY)
+        "lapack.cholesky", (name, n, int(upper)), lambda a: (np.linalg.cholesky(a, upper=upper),),
+        failures(checked, NOT_POSITIVE_DEFINITE), workspace=cholesky_workspace(name, n, int(upper)),
+        work=100.0 + n * n + n ** 3 / 30, threads=n >= (THREADED_CHOLESKY if is_complex(result.dtype) else THREADED_BLOCKS))
     return Native(routine, result.shape[:-2])
 
 
@@ -219,7 +224,7 @@ def _cotangent_lower(operands: Sequence[Operand], result: ArrayType) -> Native |
         return Expands(_cotangent)
     n, name = result.shape[-1], result.dtype.name
     routine = Routine("lapack.cholesky_cotangent", (name, n), _cotangent_of_one, workspace=cotangent_workspace(name, n),
-                      work=50.0 + n * n + n ** 3 / 15, threads=n >= THREADED_CHOLESKY)
+                      work=50.0 + n * n + n ** 3 / 15, threads=n >= THREADED_BLOCKS)
     return Native(routine, result.shape[:-2])
 
 
@@ -328,20 +333,22 @@ def solving_work(n: int, k: int) -> float:
 
 
 def is_threaded(dtype: str, n: int, k: int) -> bool:
-    """Whether BLAS may use several threads for a triangular system."""
-    from gradxform.backend.lapack_text import small_system
-
-    return not small_system(dtype, n, k) and (n * n >= 9000 if k == 1 else min(n, k) >= 8)
+    """Whether a triangular system may use several threads."""
+    if not dtype.startswith("complex"):
+        return n >= THREADED_BLOCKS and k > 1
+    return n * n >= 9000 if k == 1 else min(n, k) >= 8
 
 
 def _triangular_lower(operands: Sequence[Operand], result: ArrayType, *, lower: bool, mode: str, unit: bool, checked: bool,
                       ) -> Native:
+    from gradxform.backend.lapack_text import solving_workspace
+
     n, k = result.shape[-2:]
     name = result.dtype.name
     routine = Routine(
         "lapack.triangular_solve", (name, n, k, int(lower), mode, int(unit), int(checked)),
         lambda a, b: _solve_one(a, b, lower, mode, unit, checked), failures(checked, SINGULAR),
-        work=solving_work(n, k), threads=is_threaded(name, n, k))
+        workspace=solving_workspace(name, n, k), work=solving_work(n, k), threads=is_threaded(name, n, k))
     return Native(routine, result.shape[:-2])
 
 

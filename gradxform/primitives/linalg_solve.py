@@ -232,12 +232,14 @@ def _solve_batch(operands: Sequence[Any], batched: Sequence[bool], size: int, **
 
 
 def _solve_lower(operands: Sequence[Operand], result: ArrayType, *, mode: str, checked: bool) -> Native:
+    from gradxform.backend.lapack_text import solving_workspace
+
     n, k = result.shape[-2:]
     name = result.dtype.name
     routine = Routine(
         "lapack.solve", (name, n, k, mode), lambda *x: _solve_one(x, mode, checked), failures(checked, SINGULAR),
-        workspace=0 if mode == "N" else n * k * result.dtype.itemsize, work=2 * solving_work(n, k),
-        threads=is_threaded(name, n, k))
+        workspace=solving_workspace(name, n, k) + (0 if mode == "N" else n * k * result.dtype.itemsize),
+        work=2 * solving_work(n, k), threads=is_threaded(name, n, k))
     return Native(routine, result.shape[:-2])
 
 

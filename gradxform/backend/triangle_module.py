@@ -1,0 +1,25 @@
+"""The functions for small triangles; see triangle_text."""
+
+from __future__ import annotations
+
+from gradxform.backend import gemm
+from gradxform.backend.compile import Tier
+from gradxform.backend.library import Library
+from gradxform.backend.triangle_text import module_text
+
+
+def _text(name: str) -> str:
+    function, _, dtype = name.partition(".")
+    return module_text(gemm.geometry(dtype), function, f"gx.triangle.{name}")
+
+
+def _imports(name: str) -> dict[str, int]:
+    function, _, dtype = name.partition(".")
+    if function != "turned":
+        return {}
+    return {f"gx.triangle.solve.{dtype}": address(f"solve.{dtype}"), f"gx.gemm.{dtype}.turn": gemm.address(f"{dtype}.turn")}
+
+
+_library = Library("triangle", Tier.WRITTEN, _text, _imports)
+#: The address of ``gx.triangle.FUNCTION.DTYPE``.
+address = _library.address
