@@ -17,80 +17,6 @@ from gradxform.backend.gemm import Strides
 from gradxform.backend.routine_text import RoutineText, RoutineWriter, element_type
 from gradxform.backend.triangle_text import LEAF
 
-#: Rows and columns of the squares in which a triangle is mirrored.
-TILE = 16
-
-
-def _address(w: RoutineWriter, pointer: str, i: int | str, j: int | str, n: int, kind: str) -> str:
-    if isinstance(i, int) and isinstance(j, int):
-        return w.offset(pointer, i * n + j, kind)
-    return w.offset(pointer, w.value(f"add nsw i64 {w.value(f'mul nsw i64 {i}, {n}')}, {j}"), kind)
-
-
-def _unblocked(w: RoutineWriter, first: str, last: str, n: int, kind: str) -> None:
-    """Rows and columns from ``first`` to ``last``, one by one from the last; what lies left of them is not touched."""
-    def load(pointer: str) -> str:
-        return w.value(f"load {kind}, ptr {pointer}")
-
-    def subtract(place: str, a: str, b: str) -> None:
-        product = w.value(f"fmul contract {kind} {a}, {b}")
-        w.line(f"store {kind} {w.value(f'fsub contract {kind} {load(place)}, {product}')}, ptr {place}")
-
-    size = w.value(f"sub nsw i64 {last}, {first}")
-    with w.loop(0, size) as step:
-        j = w.value(f"sub nsw i64 {w.value(f'sub nsw i64 {last}, 1')}, {step}")
-        below = w.value(f"add nsw i64 {j}, 1")
-        diagonal, pivot = _address(w, "%y0", j, j, n, kind), load(_address(w, "%x0", j, j, n, kind))
-        with w.loop(below, last) as i:
-            place = _address(w, "%y0", i, j, n, kind)
-            quotient = w.value(f"fdiv {kind} {load(place)}, {pivot}")
-            w.line(f"store {kind} {quotient}, ptr {place}")
-            subtract(diagonal, load(_address(w, "%x0", i, j, n, kind)), quotient)
-        scaled = w.value(f"fdiv {kind} {load(diagonal)}, {pivot}")
-        with w.loop(first, j) as c:
-            subtract(_address(w, "%y0", j, c, n, kind), scaled, load(_address(w, "%x0", j, c, n, kind)))
-        with w.loop(below, last) as i:
-            factor = load(_address(w, "%y0", i, j, n, kind))
-            with w.loop(first, j) as c:
-                subtract(_address(w, "%y0", j, c, n, kind), factor, load(_address(w, "%x0", i, c, n, kind)))
-            with w.loop(first, j) as c:
-                subtract(_address(w, "%y0", i, c, n, kind), factor, load(_address(w, "%x0", j, c, n, kind)))
-        w.line(f"store {kind} {w.value(f'fmul {kind} {scaled}, 0.5')}, ptr {diagonal}")
-
-
-def _leaf(blocks: Blocks, n: int, lead: int) -> str:
-    """The function ``void (L, l, work)`` for a block that is not divided."""
-    name = f"gx.cotangent.leaf.{blocks.kind}.{n}.{lead}"
-    if name not in blocks.room:
-        w = RoutineWriter(0, 0)
-        _unblocked(w, "0", str(n), lead, blocks.kind)
-        blocks.function(name, "ptr noalias readonly %x0, ptr noalias %y0, ptr %work", [*w.lines, "ret void"], 0)
-    return name
-
-
-def _mirror(blocks: Blocks, lead: int) -> str:
-    """The function ``void (a, n)`` that makes A + A^T of a lower triangle A."""
-    name = f"gx.mirror.{blocks.kind}.{lead}"
-    if name in blocks.room:
-        return name
-    w, kind = RoutineWriter(0, 0), blocks.kind
-
-    def least(a: str, b: str) -> str:
-        return w.value(f"select i1 {w.value(f'icmp slt i64 {a}, {b}')}, i64 {a}, i64 {b}")
-
-    with w.loop(0, "%n", TILE) as block:
-        last = least(w.value(f"add nsw i64 {block}, {TILE}"), "%n")
-        with w.loop(0, last, TILE) as other:
-            beyond = w.value(f"add nsw i64 {other}, {TILE}")
-            with w.loop(block, last) as i, w.loop(other, least(beyond, i)) as j:
-                value = w.value(f"load {kind}, ptr {_address(w, '%a', i, j, lead, kind)}")
-                w.line(f"store {kind} {value}, ptr {_address(w, '%a', j, i, lead, kind)}")
-    with w.loop(0, "%n") as i:
-        place = _address(w, "%a", i, i, lead, kind)
-        value = w.value(f"load {kind}, ptr {place}")
-        w.line(f"store {kind} {w.value(f'fmul {kind} {value}, 2.0')}, ptr {place}")
-    return blocks.function(name, "ptr %a, i64 %n", [*w.lines, "ret void"], 0)
-
 
 def _halve(blocks: Blocks, lead: int) -> str:
     """The function ``void (a, n)`` that halves a diagonal."""
@@ -99,7 +25,7 @@ def _halve(blocks: Blocks, lead: int) -> str:
         return name
     w, kind = RoutineWriter(0, 0), blocks.kind
     with w.loop(0, "%n") as i:
-        place = _address(w, "%a", i, i, lead, kind)
+        place = w.offset("%a", w.value(f"mul nsw i64 {i}, {lead + 1}"), kind)
         value = w.value(f"load {kind}, ptr {place}")
         w.line(f"store {kind} {w.value(f'fmul {kind} {value}, 0.5')}, ptr {place}")
     return blocks.function(name, "ptr %a, i64 %n", [*w.lines, "ret void"], 0)
@@ -107,15 +33,17 @@ def _halve(blocks: Blocks, lead: int) -> str:
 
 def _cotangent(blocks: Blocks, n: int, lead: int) -> str:
     """The function ``void (L, l, work)`` for the leading ``n`` rows and columns."""
-    if n <= LEAF:
-        return _leaf(blocks, n, lead)
     name = f"gx.cotangent.{blocks.kind}.{n}.{lead}"
     if name in blocks.room:
         return name
+    if n <= LEAF:
+        leaf = blocks.external("cotangent", "void", "ptr", "ptr", "i64", "i64")
+        return blocks.function(name, "ptr %x0, ptr %y0, ptr %work", [
+            f"call void @{leaf}(ptr %x0, ptr %y0, i64 {n}, i64 {lead})", "ret void"], 0)
     first = first_part(n)
     rest = n - first
     parts = [_cotangent(blocks, size, lead) for size in (first, rest)]
-    mirror, halve = _mirror(blocks, lead), _halve(blocks, lead)
+    mirror, halve = blocks.external("mirror", "void", "ptr", "i64", "i64"), _halve(blocks, lead)
     down = Strides(1, lead, 0)
     record, room = blocks.product(rest, rest, first, Strides(lead, 1, 0), down, lead)
     solve = blocks.solve(first, rest, Layout(-1, -lead, -1, lead, False))
@@ -124,7 +52,7 @@ def _cotangent(blocks: Blocks, n: int, lead: int) -> str:
         blocks.at("factor", "%x0", first * lead), blocks.at("below", "%y0", first * lead),
         blocks.at("factor2", "%x0", first * (lead + 1)), blocks.at("corner", "%y0", first * (lead + 1)),
         blocks.at("end", "%x0", (first - 1) * (lead + 1)), blocks.at("last", "%below", first - 1),
-        f"call void @{parts[1]}(ptr %factor2, ptr %corner, ptr %work)", f"call void @{mirror}(ptr %corner, i64 {rest})",
+        f"call void @{parts[1]}(ptr %factor2, ptr %corner, ptr %work)", f"call void @{mirror}(ptr %corner, i64 {rest}, i64 {lead})",
         blocks.multiply(record, "%corner", "%factor", "%below"), f"call void @{halve}(ptr %corner, i64 {rest})",
         f"call void @{solve}(ptr %end, ptr %last, ptr %work)",
         f"call void @{update}(ptr %below, ptr %factor, ptr %y0, ptr %work)",

@@ -46,8 +46,8 @@ class Geometry:
 
 #: Of both operands: strides across lines, along the inner extent, from matrix to matrix; units (rows, or vectors of columns)
 #: of a small part (tile, or panel), how many parts, how many have one unit more, and how many make a block. Of the right
-#: one also whether it is packed, and its extent across. ``adds`` is 0, or, if the product is added to what is in the result, its
-#: sign.
+#: one also whether it is packed, and its extent across. ``adds`` is 0, or, if the product is added to what is in the result,
+#: its sign.
 _PARTS = ("across", "along", "batch", "small", "parts", "larger", "block")
 FIELDS = (
     *(f"{side}.{name}" for side in ("left", "right") for name in _PARTS), "packs", "right.extent", "result.row",

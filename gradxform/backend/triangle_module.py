@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradxform.backend import gemm
 from gradxform.backend.compile import Tier
 from gradxform.backend.library import Library
-from gradxform.backend.triangle_text import module_text
+from gradxform.backend.triangle_text import LOOPS, module_text
 
 
 def _text(name: str) -> str:
@@ -20,6 +20,9 @@ def _imports(name: str) -> dict[str, int]:
     return {f"gx.triangle.solve.{dtype}": address(f"solve.{dtype}"), f"gx.gemm.{dtype}.turn": gemm.address(f"{dtype}.turn")}
 
 
-_library = Library("triangle", Tier.WRITTEN, _text, _imports)
-#: The address of ``gx.triangle.FUNCTION.DTYPE``.
-address = _library.address
+_written, _loops = (Library("triangle", tier, _text, _imports) for tier in (Tier.WRITTEN, Tier.LOOPS))
+
+
+def address(name: str) -> int:
+    """The address of ``gx.triangle.FUNCTION.DTYPE``."""
+    return (_loops if name.partition(".")[0] in LOOPS else _written).address(name)

@@ -3,7 +3,9 @@
     solve     M X = B for a lower triangle of up to `LEAF` rows and many columns, in strips of vectors that stay in registers
     turned    the same where the columns of X are rows in memory: they are turned into columns, and back
     vector    the same for a single column, and a triangle of any size
-    factor    the lower factor of a symmetric matrix of up to `LEAF` rows
+    factor    the lower factor of a symmetric matrix of up to `LEAF` rows, and
+    cotangent what becomes of the factor's cotangent
+    mirror    A + A^T of a lower triangle A of any size
 
 Element (i, j) of a triangle lies at i * row + j * step, line i of X at i * line. Strides may be negative: an upper triangle
 is a lower one from its end. Diagonals are inverted once, and multiplied by, as BLAS does.
@@ -14,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradxform.backend.gemm_text import Geometry, TextWriter, first_lanes, masks, transposed, vector_type
+from gradxform.backend.routine_text import RoutineWriter
 
 #: Rows of a triangle that is not divided any further.
 LEAF = 32
@@ -303,9 +306,78 @@ def _vector(geometry: Geometry, name: str) -> str:
         w.function(f"void @{name}({_TRIANGLE}, ptr %x, i64 %line, i64 %n, i64 %unit)")])
 
 
+#: Rows and columns of the squares in which a triangle is mirrored.
+_TILE = 16
+
+
+def _address(w: RoutineWriter, pointer: str, i: str, j: str, kind: str) -> str:
+    return w.offset(pointer, w.value(f"add nsw i64 {w.value(f'mul nsw i64 {i}, %lead')}, {j}"), kind)
+
+
+def _cotangent(geometry: Geometry, name: str) -> str:
+    """What Cholesky's decomposition of a small matrix did to the factor's cotangent, undone row by row from the last one."""
+    w, kind = RoutineWriter(0, 0), geometry.element
+
+    def load(pointer: str) -> str:
+        return w.value(f"load {kind}, ptr {pointer}")
+
+    def subtract(place: str, a: str, b: str) -> None:
+        product = w.value(f"fmul contract {kind} {a}, {b}")
+        w.line(f"store {kind} {w.value(f'fsub contract {kind} {load(place)}, {product}')}, ptr {place}")
+
+    with w.loop(0, "%n") as step:
+        j = w.value(f"sub nsw i64 {w.value('sub nsw i64 %n, 1')}, {step}")
+        below = w.value(f"add nsw i64 {j}, 1")
+        diagonal, pivot = _address(w, "%y0", j, j, kind), load(_address(w, "%x0", j, j, kind))
+        with w.loop(below, "%n") as i:
+            place = _address(w, "%y0", i, j, kind)
+            quotient = w.value(f"fdiv {kind} {load(place)}, {pivot}")
+            w.line(f"store {kind} {quotient}, ptr {place}")
+            subtract(diagonal, load(_address(w, "%x0", i, j, kind)), quotient)
+        scaled = w.value(f"fdiv {kind} {load(diagonal)}, {pivot}")
+        with w.loop(0, j) as c:
+            subtract(_address(w, "%y0", j, c, kind), scaled, load(_address(w, "%x0", j, c, kind)))
+        with w.loop(below, "%n") as i:
+            factor = load(_address(w, "%y0", i, j, kind))
+            with w.loop(0, j) as c:
+                subtract(_address(w, "%y0", j, c, kind), factor, load(_address(w, "%x0", i, c, kind)))
+            with w.loop(0, j) as c:
+                subtract(_address(w, "%y0", i, c, kind), factor, load(_address(w, "%x0", j, c, kind)))
+        w.line(f"store {kind} {w.value(f'fmul {kind} {scaled}, 0.5')}, ptr {diagonal}")
+    return _function(f"void @{name}(ptr noalias readonly %x0, ptr noalias %y0, i64 %n, i64 %lead)", w)
+
+
+def _mirror(geometry: Geometry, name: str) -> str:
+    """A + A^T of a lower triangle A."""
+    w, kind = RoutineWriter(0, 0), geometry.element
+
+    def least(a: str, b: str) -> str:
+        return w.value(f"select i1 {w.value(f'icmp slt i64 {a}, {b}')}, i64 {a}, i64 {b}")
+
+    with w.loop(0, "%n", _TILE) as block:
+        last = least(w.value(f"add nsw i64 {block}, {_TILE}"), "%n")
+        with w.loop(0, last, _TILE) as other:
+            beyond = w.value(f"add nsw i64 {other}, {_TILE}")
+            with w.loop(block, last) as i, w.loop(other, least(beyond, i)) as j:
+                value = w.value(f"load {kind}, ptr {_address(w, '%a', i, j, kind)}")
+                w.line(f"store {kind} {value}, ptr {_address(w, '%a', j, i, kind)}")
+    with w.loop(0, "%n") as i:
+        place = _address(w, "%a", i, i, kind)
+        value = w.value(f"load {kind}, ptr {place}")
+        w.line(f"store {kind} {w.value(f'fmul {kind} {value}, 2.0')}, ptr {place}")
+    return _function(f"void @{name}(ptr %a, i64 %n, i64 %lead)", w)
+
+
+def _function(head: str, w: RoutineWriter) -> str:
+    body = "\n".join(["start:", *w.lines, "ret void"])
+    return f'define {head} nounwind "prefer-vector-width"="512" {{\n{body}\n}}'
+
+
+#: What is written as it is to be, and what LLVM has to make good code of.
 _WRITERS = {"solve": _solve, "turned": _turned, "factor": _factor, "vector": _vector}
+LOOPS = {"cotangent": _cotangent, "mirror": _mirror}
 
 
 def module_text(geometry: Geometry, function: str, symbol: str) -> str:
     """The module of ``gx.triangle.FUNCTION.DTYPE``."""
-    return _WRITERS[function](geometry, symbol)
+    return (_WRITERS.get(function) or LOOPS[function])(geometry, symbol)

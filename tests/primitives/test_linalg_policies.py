@@ -136,9 +136,9 @@ def test_bits_do_not_depend_on_threads(function):
 
 def test_a_stack_is_cut_into_chunks_and_a_large_matrix_is_not():
     small, large = (str(kernel_of(optimise(trace(linalg.cholesky, [np.zeros(shape)]), ROSTER)))
-                    for shape in ((5000, 8, 8), (3, 200, 200)))
+                    for shape in ((5000, 8, 8), (3, 300, 300)))
     assert "5000 x lapack.cholesky[float64, 8, 0]" in small and "chunks" in small
-    assert "3 x lapack.cholesky[float64, 200, 0]" in large and "chunks" not in large
+    assert "3 x lapack.cholesky[float64, 300, 0]" in large and "chunks" not in large
 
 
 # ------------------------------------------------------------------------------------------------------ singular matrices
