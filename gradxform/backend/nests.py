@@ -714,7 +714,8 @@ class Nests:
         assert extent is not None
         reductions = [n for n in group.members if n.kind == "reduction" and group.assigned[n] in n.reduced]
         partial_bytes = sum(n.var.type.size * n.var.type.dtype.itemsize for n in reductions)
-        chunks = min(most, max(2, int(work / CHUNK_WORK)), extent, max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
+        chunks = min(most, max(2, int(work / CHUNK_WORK)), max(2, PARTIAL_BYTES // max(partial_bytes, 1)))
+        chunks = min(_even(chunks), extent)
         in_memory = sum(n.var.type.size for n in reductions if n.var.type.size > REGISTER_ELEMENTS)
         affordable = int(work / (16 * VECTOR_GAIN * PRIVATE_ELEMENT * max(in_memory, 1)))
         if affordable < chunks or depth:
