@@ -12,6 +12,7 @@ from gradxform.backend.emit import emit_kernel
 from gradxform.backend.entry import emit_entry
 from gradxform.backend.fission import fission_kernel
 from gradxform.backend.fork_text import has_fork, own_locals
+from gradxform.backend.halos import join_neighbours
 from gradxform.backend.hoist_indices import hoist_indices
 from gradxform.backend.jam import jam_kernel
 from gradxform.backend.journal import SILENT, Journal
@@ -46,6 +47,7 @@ def kernel_of(program: Program, journal: Journal | None = None) -> Kernel:
     told = journal if journal is not None else SILENT
     kernel = gather_runs(hoist_indices(build_kernel(lower_program(program, told), told)))
     kernel = fission_kernel(strip_kernel(unroll_kernel(kernel), told), told)
+    kernel = join_neighbours(kernel, told)
     kernel = join_rows(jam_kernel(split_kernel(single_out(cut_kernel(kernel)), told)))
     kernel = own_locals(carry_kernel(kernel))
     told.finish(kernel)
