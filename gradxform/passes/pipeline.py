@@ -16,6 +16,7 @@ from gradxform.passes.basis import remove_basis
 from gradxform.passes.complex_pairs import split_complex
 from gradxform.passes.cse import share
 from gradxform.passes.dead import remove_dead
+from gradxform.passes.early_sums import early_sums
 from gradxform.passes.fold import fold_constants
 from gradxform.passes.hoist_products import hoist_products
 from gradxform.passes.inline import inline
@@ -43,6 +44,7 @@ PASSES: tuple[tuple[str, Pass, str], ...] = (
     ("narrow", narrow_products, "compute only the part of a product that is used"),
     ("basis", remove_basis, "replace arithmetic on unit vectors by the one element that is not zero"),
     ("upright", upright_products, "compute operands of products the way round in which the arrays behind them lie"),
+    ("early", early_sums, "take sums that wait for others over the same elements of what is known before"),
     ("merge", merge_pieces, "make concatenations of sums of padded pieces"),
     ("unroll", unroll, "put loops of at most one iteration, and branches that are known, into the program"),
     ("fuse", fuse, "make one loop of two that walk together"),
