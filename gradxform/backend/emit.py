@@ -158,8 +158,14 @@ def emit_kernel(kernel: Kernel, meter: Meter | None = None) -> tuple[str, Module
     for buffer in kernel.temporaries:
         if buffer.name in kernel.offsets:
             lines.append(f"%{buffer.name} = getelementptr i8, ptr %arena, i64 {kernel.offsets[buffer.name]}")
+    emitted: list[tuple[str, Sequence[Buffer], bool]] = []
     for number, nest in enumerate(kernel.nests):
-        name, buffers, aborts = emit_nest(module, number, nest, nests, meter)
+        if nest.like is None:
+            emitted.append(emit_nest(module, number, nest, nests, meter))
+        else:
+            found, places, aborts = emitted[nest.like.nest]
+            emitted.append((found, [nest.like.buffers.get(b, b) for b in places], aborts))
+        name, buffers, aborts = emitted[number]
         may_abort = may_abort or aborts
         before, after, records = ([], [], []) if meter is None else meter.around(number)
         pointers = [*[f"%{b.name}" for b in buffers], "%status", *records]

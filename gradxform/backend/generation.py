@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gradxform.backend.alike import once
 from gradxform.backend.carried import carry_kernel
 from gradxform.backend.compile import Tier
 from gradxform.backend.emit import emit_kernel
@@ -45,11 +46,17 @@ SHORT_WORK = 1_000.0
 def kernel_of(program: Program, journal: Journal | None = None) -> Kernel:
     """The loops of an optimised program; what was decided on the way is told to ``journal``."""
     told = journal if journal is not None else SILENT
-    kernel = gather_runs(hoist_indices(build_kernel(lower_program(program, told), told)))
-    kernel = fission_kernel(strip_kernel(unroll_kernel(kernel), told), told)
-    kernel = join_neighbours(kernel, told)
-    kernel = join_rows(jam_kernel(split_kernel(single_out(cut_kernel(kernel)), told)))
-    kernel = own_locals(carry_kernel(kernel))
+
+    def parted(kernel: Kernel) -> Kernel:
+        kernel = unroll_kernel(gather_runs(hoist_indices(kernel)))
+        return fission_kernel(strip_kernel(kernel, told), told)
+
+    def finished(kernel: Kernel) -> Kernel:
+        kernel = join_rows(jam_kernel(split_kernel(single_out(cut_kernel(kernel)), told)))
+        return own_locals(carry_kernel(kernel))
+
+    kernel = once(build_kernel(lower_program(program, told), told), parted, told)
+    kernel = once(join_neighbours(kernel, told), finished, told)
     told.finish(kernel)
     return check_kernel(kernel) if config.verify_ir else kernel
 

@@ -22,17 +22,20 @@ MOST_PARTS = 8
 def split_joins(nodes: list[Node], outputs: Sequence[Var]) -> dict[Var, Region]:
     """Put a node for each part in the place of such results, of ``outputs``; gives where the parts lie."""
     uses = _uses(nodes)
+    results = set(outputs)
     regions: dict[Var, Region] = {}
     for position in range(len(nodes) - 1, -1, -1):
         node = nodes[position]
-        if node.kind != "map" or node.var not in outputs or node.var in uses or node.after or node.apart or node.bases:
+        if node.kind != "map" or node.var not in results or node.var in uses or node.after or node.apart or node.bases:
             continue
         if node.var.type.size < LEAST_ELEMENTS:
             continue
         parts = list(_parts(node))
-        own = {n.var: n for n in nodes if n.kind == "map" and n.var not in outputs and uses.get(n.var) == 1}
+        if not 2 <= len(parts) <= MOST_PARTS:
+            continue
+        own = {n.var: n for n in nodes if n.kind == "map" and n.var not in results and uses.get(n.var) == 1}
         spared = sum(part.var.type.size for part, _ in parts if _copies(part, own))
-        if 2 <= len(parts) <= MOST_PARTS and 2 * spared >= node.var.type.size:
+        if 2 * spared >= node.var.type.size:
             nodes[position:position + 1] = [part for part, _ in parts]
             regions.update({part.var: Region(node.var, start) for part, start in parts})
     return regions

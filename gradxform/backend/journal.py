@@ -194,6 +194,13 @@ class Journal:
         """What is known as ``old`` lies in ``new``, in some of the loops at least."""
         self._moved.setdefault(old, []).append(new)
 
+    def alike(self, own: Mapping[Any, Any]) -> None:
+        """What has become of the keys, buffers and symbols, has become of the values, in a nest of their own."""
+        for old, new in own.items():
+            homes = self._moved.get(old)
+            if homes is not None and new is not old:
+                self._moved.setdefault(new, []).extend([own.get(home, home) for home in homes])
+
     # ------------------------------------------------------------------------------------------------ the complete kernel
 
     def finish(self, kernel: Kernel) -> None:
@@ -260,7 +267,7 @@ class _Silent(Journal):
         pass
 
     how = where = remark = stands_for = operand = part_of = repeats = repeated = _nothing
-    results = computed = sums = moved = finish = _nothing
+    results = computed = sums = moved = alike = finish = _nothing
 
 
 SILENT: Journal = _Silent()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 
 from gradxform.loopir.expression import Symbol, loads, symbols
@@ -35,19 +36,19 @@ def lay_out(temporaries: Sequence[Buffer], nests: Sequence[Nest]) -> tuple[dict[
                 first, _ = lifetime.get(buffer, (position, position))
                 lifetime[buffer] = (first, position)
     offsets: dict[str, int] = {}
-    placed: list[tuple[int, int, int, int]] = []  # begin, end, first, last
+    placed: list[tuple[int, int, int, int]] = []  # begin, end, first, last; in order
     total = 0
     for buffer in sorted((b for b in temporaries if b in lifetime), key=lambda b: -b.nbytes):
         first, last = lifetime[buffer]
         begin = 0
-        for other_begin, other_end, other_first, other_last in sorted(placed):
+        for other_begin, other_end, other_first, other_last in placed:
             if other_last < first or other_first > last:
                 continue
             if begin + buffer.nbytes <= other_begin:
                 break
             begin = max(begin, -(-other_end // 64) * 64)
         offsets[buffer.name] = begin
-        placed.append((begin, begin + buffer.nbytes, first, last))
+        insort(placed, (begin, begin + buffer.nbytes, first, last))
         total = max(total, begin + buffer.nbytes)
     return offsets, total
 

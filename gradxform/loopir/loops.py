@@ -331,6 +331,14 @@ def written(statement: Statement) -> tuple[Buffer, ...]:
 
 
 @data_class(frozen=True, slots=True, eq=False)
+class Likeness:
+    """A nest is nest number ``nest`` of the kernel, an earlier one, with ``buffers`` in the place of that one's."""
+
+    nest: int
+    buffers: dict[Buffer, Buffer]
+
+
+@data_class(frozen=True, slots=True, eq=False)
 class Nest:
     """One native function. With ``chunks`` > 0 its body runs once per value of ``chunk``, in parallel.
 
@@ -345,6 +353,7 @@ class Nest:
     repeatable: bool = True
     work: float = 0.0  # estimated nanoseconds on one core
     values: tuple[Var, ...] = ()  # the variables that it computes: the program's, copies of these, and auxiliary ones
+    like: Likeness | None = None
 
 
 @data_class(frozen=True, slots=True, eq=False)
