@@ -32,7 +32,7 @@ CACHED_ELEMENTS = 4096
 LONG_RATIO = 16
 #: Sums over an axis of their own, with results along another one, that a loop has at most; later ones go into the next one.
 #: So the layers of a deep network, forward or back, are not all one body, and loops of equal layers are compiled once.
-MOST_SUMS = 12
+MOST_SUMS = 5
 
 
 @data_class(slots=True, eq=False)
