@@ -128,7 +128,8 @@ def _like(first: Nest, number_of_first: int, nest: Nest, own: dict[_Named, _Name
         return found
 
     return replace(first, body=rebuilt(first.body), locals=rebuilt(first.locals), values=nest.values, like=Likeness(
-        number_of_first, {before: after for before, after in own.items() if isinstance(before, Buffer)}))
+        number_of_first, {before: after for before, after in own.items()
+                          if isinstance(before, Buffer) and isinstance(after, Buffer)}))
 
 
 #: What is read field by field, and of which fields; names make no difference, and all else is compared as it is.

@@ -11,15 +11,16 @@ So each element that is loaded serves a whole tile, and nothing is stored before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from gradxform.backend.compile import host
+from gradxform.backend.module import NOT_UNROLLED
 from gradxform.dtypes import DType
-from gradxform.loopir.expression import Expression, known
-from gradxform.loopir.loops import Contract, Matrix
+from gradxform.loopir.expression import ZERO, Expression, known
+from gradxform.loopir.loops import Buffer, Contract, Matrix, Nest, Statement, bodies
 
 if TYPE_CHECKING:
     from gradxform.backend.nest_text import NestWriter
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Place = tuple[str, int]
 #: Up to this many steps of the inner axis are written one after the other.
 UNROLLED_STEPS = 8
+#: The same of a tile, if these are up to so many multiply-adds; otherwise a loop takes hardly longer, and is compiled sooner.
+WRITTEN_SUMS = 32
 #: Sums of one row that run beside each other, because an addition takes several cycles.
 SUMS = 2
 #: Bytes of a row from which on rows are gone through one after the other.
@@ -36,6 +39,8 @@ SHORT_ROW = 256
 TILE_ROWS = 8
 #: Tiles along the columns are written one after the other up to this many.
 WRITTEN_TILES = 4
+#: Contractions of at least so many multiply-adds become calls if several are the same: a call takes some 2 ns.
+SHARED_WORK = 1024
 
 
 @cache
@@ -74,11 +79,70 @@ def _transposed(c: Contract) -> Contract:
 
 
 def write_contract(writer: NestWriter, contract: Contract) -> None:
-    """Write the contraction at the writer's place."""
+    """Write the contraction at the writer's place, or a call of the function that several have in common."""
+    form = form_of(contract)
+    if form not in writer.module.shared_tiles:
+        _write(writer, contract)
+        return
+    matrices = (contract.result, contract.left, contract.right)
+    tile = writer.module.tiles.get(form)
+    if tile is None:
+        name = f"tile{len(writer.module.tiles)}"
+        tile = writer.module.tiles[form] = name, _function(writer, name, contract)
+    places = ", ".join([f"ptr {writer.matrix_address(matrix)}" for matrix in matrices])
+    writer.append(f"call void @{tile[0]}({places})")
+
+
+def _write(writer: NestWriter, contract: Contract) -> None:
     found = orientation(contract)
     assert found is not None, "a contraction with no contiguous axis"
     tiles = _Tiles(writer, found[0])
     (tiles.by_columns if found[1] == "columns" else tiles.by_inner)()
+
+
+def form_of(contract: Contract) -> Hashable:
+    """What contractions have in common that one function can compute; None for what is written where it stands."""
+    rows, inner, columns = (known(extent) for extent in (contract.rows, contract.inner, contract.columns))
+    result, left, right = contract.result, contract.left, contract.right
+    if rows is None or inner is None or columns is None or rows * inner * columns < SHARED_WORK:
+        return None
+    if result.buffer in (left.buffer, right.buffer):
+        return None
+    strides = [(matrix.row_stride, matrix.column_stride) for matrix in (result, left, right)]
+    return result.buffer.dtype, rows, inner, columns, *strides, contract.fresh
+
+
+def shared_tiles(nests: Iterable[Nest]) -> set[Hashable]:
+    """The forms that several contractions have."""
+    forms: dict[Hashable, int] = {}
+
+    def count(statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            if isinstance(statement, Contract):
+                form = form_of(statement)
+                forms[form] = forms.get(form, 0) + 1
+            for body in bodies(statement):
+                count(body)
+
+    for nest in nests:
+        count(nest.body)
+    return {form for form, times in forms.items() if form is not None and times > 1}
+
+
+def _function(writer: NestWriter, name: str, contract: Contract) -> str:
+    """The function of a tile: of the addresses of three matrices."""
+    dtype = contract.result.buffer.dtype
+    buffers = [Buffer(part, dtype, (), "arena") for part in ("result", "left", "right")]
+    matrices = [replace(matrix, buffer=buffer, offset=ZERO)
+                for matrix, buffer in zip((contract.result, contract.left, contract.right), buffers, strict=True)]
+    inside = writer.another(name, Nest(()))
+    inside.pointers = {buffer: f"%{buffer.name}" for buffer in buffers}
+    _write(inside, replace(contract, result=matrices[0], left=matrices[1], right=matrices[2]))
+    parameters = ", ".join([f"ptr noalias {'' if buffer is buffers[0] else 'readonly '}captures(none) %{buffer.name}"
+                            for buffer in buffers])
+    body = "\n".join(["start:", *inside.entry_lines, *inside.lines, "ret void"])
+    return (f'define internal void @{name}({parameters}) noinline nounwind willreturn memory(argmem: readwrite) '
+            f'"prefer-vector-width"="512" {{\n{body}\n}}')
 
 
 class _Tiles:
@@ -174,7 +238,8 @@ class _Tiles:
                  for name, (kind, first), value in zip(names, carried, following, strict=True)]
         writer.lines[place] = "\n".join(phis)
         again = self.temporary(f"icmp slt i64 {next_index}, {end}")
-        writer.append(f"br i1 {again}, label %{inside}, label %{done}{'' if unroll else self.not_unrolled()}")
+        hints = "" if unroll else writer.module.loop_hints(NOT_UNROLLED)
+        writer.append(f"br i1 {again}, label %{inside}, label %{done}{hints}")
         last = writer.label
         writer.start_block(done)
         if certain:
@@ -188,14 +253,7 @@ class _Tiles:
             body(index)
             return ()
 
-        self.loop(end, step, (), once, begin)
-
-    def not_unrolled(self) -> str:
-        metadata = self.writer.module.metadata
-        metadata["!999"] = '!{!"llvm.loop.unroll.disable"}'
-        number = f"!{1000 + len(metadata)}"
-        metadata[number] = f"distinct !{{{number}, !999}}"
-        return f", !llvm.loop {number}"
+        self.loop(end, step, (), once, begin, unroll=False)
 
     # ------------------------------------------------------------------------------------------------------- tiles
 
@@ -272,11 +330,12 @@ class _Tiles:
 
         inner = self.extent(c.inner)
         sums = [self.zero(width) for width in kinds]
-        if isinstance(inner, int) and inner <= UNROLLED_STEPS:
+        if isinstance(inner, int) and ((inner <= UNROLLED_STEPS and inner * len(kinds) <= WRITTEN_SUMS) or inner <= 2):
             for k in range(inner):
                 sums = step(("", k), sums)
         else:
-            sums = self.loop(inner, 1, [(self.vector(w), self.zero(w)) for w in kinds], lambda k, found: step((k, 0), found))
+            sums = self.loop(inner, 1, [(self.vector(w), self.zero(w)) for w in kinds], lambda k, found: step((k, 0), found),
+                             unroll=len(kinds) < TILE_ROWS)
         across = rows > 1 and c.result.row_stride == 1 and c.result.column_stride != 1
         for p, (start, width) in enumerate(zip(starts, widths, strict=True)):
             first: Place = (column[0], column[1] + start)

@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gradxform.backend.contract_text import shared_tiles
 from gradxform.backend.instructions import ELEMENTARY_OPERATIONS
 from gradxform.backend.module import Module
 from gradxform.backend.nest_text import ABORTED, NestWriter, Variant
@@ -141,7 +142,7 @@ def emit_kernel(kernel: Kernel, meter: Meter | None = None) -> tuple[str, Module
 
     A ``meter`` adds clocks and counters.
     """
-    module = Module()
+    module = Module(shared_tiles=shared_tiles(nest for nest in kernel.nests if nest.like is None))
     if meter is not None:
         meter.declare(module)
     lines = ["%status = alloca i64, align 8", "store i64 0, ptr %status"]

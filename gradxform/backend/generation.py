@@ -66,7 +66,7 @@ def tier_of(kernel: Kernel) -> Tier:
     def has_loop(statements: Sequence[Statement]) -> bool:
         return any(isinstance(s, (Contract, For, Native, While)) or any(map(has_loop, bodies(s))) for s in statements)
 
-    if sum(weight(n.body) for n in kernel.nests) > LONG_STATEMENTS and kernel.work < LONG_WORK:
+    if sum(weight(n.body) for n in kernel.nests if n.like is None) > LONG_STATEMENTS and kernel.work < LONG_WORK:
         return Tier.STRAIGHT
     if not any(n.chunks or has_loop(n.body) for n in kernel.nests):
         return Tier.STRAIGHT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Hashable
 from dataclasses import field
 
 from gradxform.backend.elementary import Request, declarations, definitions
@@ -11,6 +12,14 @@ from gradxform.ir import Callback
 
 #: How the function is called that notes an index out of range: it keeps the registers, so that loops need not see to them.
 NOTE_CALL = "preserve_mostcc " if platform.machine().lower() in ("x86_64", "amd64", "aarch64", "arm64") else ""
+
+#: Metadata of loops: the vectoriser is to interleave no vectors, or four; iterations are not to be written one after the other.
+ONE_VECTOR, MANY_VECTORS, NOT_UNROLLED = "!1", "!2", "!3"
+_HINTS = {
+    ONE_VECTOR: '!{!"llvm.loop.interleave.count", i32 1}',
+    MANY_VECTORS: '!{!"llvm.loop.interleave.count", i32 4}',
+    NOT_UNROLLED: '!{!"llvm.loop.unroll.disable"}',
+}
 
 
 @data_class(slots=True)
@@ -28,6 +37,8 @@ class Module:
     callbacks: dict[Callback, int] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     routines: dict[str, str] = field(default_factory=dict)
+    shared_tiles: set[Hashable] = field(default_factory=set)  # the forms of contractions that become calls
+    tiles: dict[Hashable, tuple[str, str]] = field(default_factory=dict)  # their functions, names and texts
     loops: int = 0
 
     def text(self) -> str:
@@ -41,7 +52,8 @@ class Module:
             used = (f"@llvm.compiler.used = appending global [{len(self.vectors)} x ptr] [{pointers}], "
                     'section "llvm.metadata"')
         groups = [f"attributes {number} = {{ {text} }}" for text, number in self.attributes.items()]
-        return "\n".join([used, *self.declarations, definitions(requests), *self.functions, *groups,
+        return "\n".join([used, *self.declarations, definitions(requests), *self.functions,
+                          *(text for _, text in self.tiles.values()), *groups,
                           *(f"{name} = {text}" for name, text in self.metadata.items())])
 
     def callback(self, called: Callback) -> int:
@@ -76,14 +88,15 @@ class Module:
         self.metadata["!0"] = '!{!"branch_weights", i32 1, i32 1000000}'
         return 0
 
-    def vectors_at_a_time(self, count: int) -> str:
-        """The number of metadata that asks the vectoriser to interleave so many vectors of iterations of one loop."""
-        self.metadata["!1"] = '!{!"llvm.loop.interleave.count", i32 1}'
-        wanted = "!1" if count == 1 else f'!{{!"llvm.loop.interleave.count", i32 {count}}}'
+    def loop_hints(self, *hints: str) -> str:
+        """What follows the branch of a loop so that LLVM does as the constants above say; nothing without hints."""
+        if not hints:
+            return ""
+        self.metadata.update({hint: _HINTS[hint] for hint in hints})
         self.loops += 1
-        number = f"!{1 + self.loops}"
-        self.metadata[number] = f"distinct !{{{number}, {wanted}}}"
-        return number
+        number = f"!{len(_HINTS) + self.loops}"
+        self.metadata[number] = f"distinct !{{{', '.join([number, *hints])}}}"
+        return f", !llvm.loop {number}"
 
     def attribute_group(self, text: str) -> str:
         return self.attributes.setdefault(text, f"#{len(self.attributes)}")

@@ -24,7 +24,7 @@ from gradxform.backend.instructions import (
     type_name,
 )
 from gradxform.backend.liveness import free_symbols, touched
-from gradxform.backend.module import NOTE_CALL, Module
+from gradxform.backend.module import MANY_VECTORS, NOT_UNROLLED, NOTE_CALL, ONE_VECTOR, Module
 from gradxform.backend.native import write_native
 from gradxform.backend.prefetch_text import write_prefetches
 from gradxform.backend.quotient_text import reciprocal_parts, write_in_order, write_quotient
@@ -158,8 +158,8 @@ end:
 EXTREMA = ("maximum", "minimum")
 
 THREEFRY = "gradxform.threefry2x32"
-#: How many vectors of random words are made at a time in nests estimated to run for so many nanoseconds.
-MANY_VECTORS, LONG_WORK = 4, 50_000.0
+#: Several vectors of random words are made at a time in nests estimated to run for so many nanoseconds.
+LONG_WORK = 50_000.0
 
 #: Functions that C libraries evaluate by tables, to little more than half a unit in the last place.
 LOOKED_UP = ("exp", "log")
@@ -552,12 +552,15 @@ class NestWriter:
         # longer fold into the instructions, and are loaded again and again when there are more than registers.
         # Nor would the iterations of a block fill several.
         single = _is_block(loop) or (not self.twin and any("call " in line and "@gx." in line for line in self.lines[phi:]))
-        hint = f", !llvm.loop {self.module.vectors_at_a_time(1)}" if single else ""
+        hints = [ONE_VECTOR] if single else []
         # Rounds of random words wait for one another. Where it is worth the time to compile it, several vectors go through
         # them together, more than a processor would find by looking ahead.
         if self.nest.work >= LONG_WORK and not self.twin and any(f"@{THREEFRY}(" in line for line in self.lines[phi:]):
-            hint = f", !llvm.loop {self.module.vectors_at_a_time(MANY_VECTORS)}"
-        self.append(f"br i1 {again}, label %{body}, label %{done}{hint}")
+            hints = [MANY_VECTORS]
+        if not loop.ordered and 0 < loop.symbol.extent <= FEW_ITERATIONS:
+            # Short loops have been unrolled where that pays. LLVM would do it before it makes vectors, and then make none.
+            hints.append(NOT_UNROLLED)
+        self.append(f"br i1 {again}, label %{body}, label %{done}{self.module.loop_hints(*hints)}")
         self.start_block(done)
 
     def changing_in(self, loop: For) -> set[Symbol | Buffer] | None:

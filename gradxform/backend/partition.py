@@ -25,7 +25,7 @@ USUAL_MODULES = 2
 LONG_TEXT, MOST_MODULES = 100_000, 4
 
 _FUNCTION = re.compile(r"^define [^\n]*?@([\w.]+)\(.*?^}", re.MULTILINE | re.DOTALL)
-_NEST = re.compile(r"nest\d+(\.(part|fork)\d+)?$")
+_NEST = re.compile(r"(nest\d+(\.(part|fork)\d+)?|tile\d+)$")
 _NAME = re.compile(r"@([\w.]+)")
 _COLD = re.compile(r"define [^\n]*\boptnone\b")
 _VALUE = re.compile(r" %[\w.]+(?=[,)])")
