@@ -13,14 +13,7 @@ def _text(name: str) -> str:
     return module_text(gemm.geometry(dtype), function, f"gx.triangle.{name}")
 
 
-def _imports(name: str) -> dict[str, int]:
-    function, _, dtype = name.partition(".")
-    if function != "turned":
-        return {}
-    return {f"gx.triangle.solve.{dtype}": address(f"solve.{dtype}"), f"gx.gemm.{dtype}.turn": gemm.address(f"{dtype}.turn")}
-
-
-_written, _loops = (Library("triangle", tier, _text, _imports) for tier in (Tier.WRITTEN, Tier.LOOPS))
+_written, _loops = (Library("triangle", tier, _text) for tier in (Tier.WRITTEN, Tier.LOOPS))
 
 
 def address(name: str) -> int:
