@@ -7,8 +7,10 @@ one by one. The cell is exchanged atomically, so calls in several threads each h
 from __future__ import annotations
 
 import ctypes
+import sys
 
 from gradxform.backend import memory_cache
+from gradxform.backend.output_memory import HUGE_PAGE, MADV_HUGEPAGE
 
 #: Larger blocks are not kept.
 KEPT_BYTES = 256 << 20
@@ -16,6 +18,21 @@ ALIGNMENT = 64
 
 CELL_SYMBOL = "arena.cell"
 _cell = ctypes.c_void_p()
+
+#: Linux gives a block of so many bytes huge pages where it is asked to: columns of a matrix lie on a page each otherwise, and
+#: the processor spends its time looking up where these are.
+HUGE_BYTES = 4 << 20
+ADVISES = sys.platform == "linux"
+_ADVICE = f"""  %huge = icmp uge i64 %size, {HUGE_BYTES}
+  br i1 %huge, label %advise, label %out
+advise:
+  %address = ptrtoint ptr %new to i64
+  %short = sub i64 0, %address
+  %offset = and i64 %short, {HUGE_PAGE - 1}
+  %begin = getelementptr i8, ptr %new, i64 %offset
+  %span = sub i64 %bytes, %offset
+  %code = call i32 @gx.madvise(ptr %begin, i64 %span, i32 {MADV_HUGEPAGE})
+""" if ADVISES else ""
 
 #: A block begins with a word that says how much room there is behind it.
 TEXT = f"""define internal ptr @gx.arena.take(i64 %size) noinline nounwind {{
@@ -39,7 +56,7 @@ make:
   br i1 %lacking, label %out, label %mark
 mark:
   store i64 %size, ptr %new
-  br label %out
+{_ADVICE}  br label %out
 out:
   ret ptr %new
 }}

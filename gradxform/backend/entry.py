@@ -72,7 +72,7 @@ def _emit_arena(writer: EntryWriter, size: int) -> tuple[str, str]:
     if size <= STACK_ARENA_BYTES:
         return writer.slot(f"[{size} x i8]", ARENA_ALIGNMENT), ""
     writer.object(arena.CELL_SYMBOL)
-    for function in ("PyMem_RawMalloc", "PyMem_RawFree"):
+    for function in ("PyMem_RawMalloc", "PyMem_RawFree", *(("madvise",) if arena.ADVISES else ())):
         writer.function(function)
     writer.helper("arena", arena.TEXT)
     block = writer.value(f"call ptr @gx.arena.take(i64 {size})")
@@ -223,7 +223,7 @@ def entry_imports(
     addresses = {f"gx.{arena.CELL_SYMBOL}": arena.cell_address()}
     addresses |= {
         f"gx.{name}": (numpy_abi if name in numpy_abi.FUNCTION_INDICES else python_abi).function_address(name)
-        for name in python_abi.FUNCTIONS if name != output_memory.FUNCTION
+        for name in python_abi.FUNCTIONS if name != output_memory.FUNCTION and (name != "madvise" or arena.ADVISES)
     }
     if any(is_large(leaf.dtype, leaf.shape) for leaf in output_leaves(spec)):
         addresses[f"gx.{output_memory.FUNCTION}"] = output_memory.new_array_address()

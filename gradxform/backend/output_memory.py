@@ -30,13 +30,13 @@ HEADER = 64
 #: The name of the function that emitted code calls in place of PyArray_NewFromDescr.
 FUNCTION = "new_large_array"
 
-_MADV_HUGEPAGE = 14
+MADV_HUGEPAGE = 14
 _LIBC = ("malloc", "free", "memset", "memcpy")
 
 
 def text(*, advise: bool) -> str:
     """The allocator. In front of a block's data stand the address that the C library gave and the room there is."""
-    huge = (f"  %code = call i32 @gx.c.madvise(ptr %start, i64 %span, i32 {_MADV_HUGEPAGE})\n" if advise else "")
+    huge = (f"  %code = call i32 @gx.c.madvise(ptr %start, i64 %span, i32 {MADV_HUGEPAGE})\n" if advise else "")
     declared = "declare i32 @gx.c.madvise(ptr, i64, i32)\n" if advise else ""
     return f"""{declared}declare ptr @gx.c.malloc(i64)
 declare void @gx.c.free(ptr)

@@ -43,13 +43,14 @@ FUNCTIONS: dict[str, str] = {
     "PyEval_RestoreThread": "void (ptr)",
     "PyMem_RawMalloc": "ptr (i64)",
     "PyMem_RawFree": "void (ptr)",
+    "madvise": "i32 (ptr, i64, i32)",
     "Py_DecRef": "void (ptr)",
     "PyArray_NewFromDescr": "ptr (ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)",
     "new_large_array": "ptr (ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)",
     "PyArray_EquivTypes": "i8 (ptr, ptr)",
 }
 """The C functions that emitted code calls, with their LLVM types, each under the symbol ``gx.<name>``; new_large_array is
-that of `output_memory`."""
+that of `output_memory`, madvise the C library's."""
 
 REFERENCE_COUNT_BITS = 64 if sys.version_info < (3, 12) else 32
 """How wide a reference count is. Counts of 32 bits are negative for immortal objects, which keep theirs."""
