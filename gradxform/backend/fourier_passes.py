@@ -324,31 +324,36 @@ def _last_within(w: PassWriter, radix: int) -> str:
     return "ptr noalias readonly %strip, ptr noalias %to, ptr noalias readonly %order, i64 %groups"
 
 
-def _gather(w: PassWriter, swapped: bool) -> str:
-    """void(rows, strip, n, row): `lanes` rows of n numbers become a strip; the last vectors begin where they end with n."""
+@contextmanager
+def _squares(w: PassWriter) -> Iterator[tuple[str, list[str]]]:
+    """Lines for each square of numbers of `lanes` rows: where it is in the strip, and in the rows. The last ones end with n."""
     count = w.lanes.count
     with w.loop(0, w.op("udiv i64", w.op("add i64", "%n", count - 1), count)) as number:
         start = w.least(w.op("mul i64", number, count), w.op("sub i64", "%n", count))
         place = w.op("mul i64", start, 2)
-        rows = [w.get_numbers("%rows", w.op("add i64", w.op("mul i64", "%row", row), place), swapped) for row in range(count)]
-        target = w.place(w.lanes.element, "%strip", w.op("mul i64", start, 2 * count))
-        parts = [w.transposed(part) for part in zip(*rows, strict=True)]
-        for row, value in enumerate(zip(*parts, strict=True)):
-            w.put_pair(Pair(*value), target, 2 * count * row)
+        yield (w.place(w.lanes.element, "%strip", w.op("mul i64", start, 2 * count)),
+               [w.op("add i64", w.op("mul i64", "%row", row), place) for row in range(count)])
+
+
+def _turned(w: PassWriter, pairs: Sequence[Pair]) -> list[Pair]:
+    """The columns of a square."""
+    return [Pair(*parts) for parts in zip(*[w.transposed(part) for part in zip(*pairs, strict=True)], strict=True)]
+
+
+def _gather(w: PassWriter, swapped: bool) -> str:
+    """void(rows, strip, n, row): `lanes` rows of n numbers become a strip."""
+    with _squares(w) as (strip, rows):
+        for place, value in enumerate(_turned(w, [w.get_numbers("%rows", row, swapped) for row in rows])):
+            w.put_pair(value, strip, 2 * w.lanes.count * place)
     return "ptr noalias readonly %rows, ptr noalias %strip, i64 %n, i64 %row"
 
 
 def _spread_out(w: PassWriter, swapped: bool) -> str:
     """void(strip, rows, n, row): the other way round."""
-    count = w.lanes.count
-    with w.loop(0, w.op("udiv i64", w.op("add i64", "%n", count - 1), count)) as number:
-        start = w.least(w.op("mul i64", number, count), w.op("sub i64", "%n", count))
-        place = w.op("mul i64", start, 2)
-        source = w.place(w.lanes.element, "%strip", w.op("mul i64", start, 2 * count))
-        columns = [w.get_pair(source, 2 * count * row) for row in range(count)]
-        parts = [w.transposed(part) for part in zip(*columns, strict=True)]
-        for row, value in enumerate(zip(*parts, strict=True)):
-            w.put_numbers(Pair(*value), "%rows", w.op("add i64", w.op("mul i64", "%row", row), place), swapped)
+    with _squares(w) as (strip, rows):
+        columns = [w.get_pair(strip, 2 * w.lanes.count * place) for place in range(w.lanes.count)]
+        for row, value in zip(rows, _turned(w, columns), strict=True):
+            w.put_numbers(value, "%rows", row, swapped)
     return "ptr noalias readonly %strip, ptr noalias %rows, i64 %n, i64 %row"
 
 

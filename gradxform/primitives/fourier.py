@@ -30,7 +30,7 @@ from gradxform.primitives.shape import pad, reshape
 #: Chunks into which many of NumPy's transforms are cut, so that threads can share them, if they take so many nanoseconds each.
 MOST_CHUNKS = 64
 CHUNK_WORK = 20_000.0
-#: Nanoseconds per element and binary digit of the extent, about: NumPy's loops, passes of our own.
+#: Nanoseconds per complex number and binary digit of the extent, about: NumPy's loops, passes of our own. Real ones take half.
 ELEMENT_WORK = (1.0, 0.2)
 
 
@@ -109,14 +109,14 @@ def _irfft_transpose(ct: Any, operands: Sequence[Any], *, extent: int) -> tuple[
 # ------------------------------------------------------------------------------------------- as they lie in memory
 
 
+def _work(function: str, rows: int, extent: int, own: bool) -> float:
+    each = ELEMENT_WORK[own] * (1.0 if function in ("forward", "inverse") else 0.5)
+    return each * rows * extent * max(extent.bit_length(), 1)
 
-def _work(rows: int, extent: int, own: bool) -> float:
-    return ELEMENT_WORK[own] * rows * extent * max(extent.bit_length(), 1)
 
-
-def _chunks(rows: int, extent: int) -> int:
+def _chunks(rows: int, work: float) -> int:
     """A number of equal parts."""
-    most = min(MOST_CHUNKS, int(_work(rows, extent, False) / CHUNK_WORK))
+    most = min(MOST_CHUNKS, int(work / CHUNK_WORK))
     return max((parts for parts in range(1, most + 1) if rows % parts == 0), default=1)
 
 
@@ -134,26 +134,29 @@ def _in_memory(name: str, operand_axes: int, result_axes: int, type_rule: Callab
         lead = source.shape[:source.rank - operand_axes]
         extent, count = extent_of(source, **params), prod(lead)
         dtype = source.dtype.name
+        plan = planned(function, dtype, count, extent)
 
-        def routine(rows: int, chunks: int, own: bool) -> Routine:
+        def work(rows: int) -> float:
+            return _work(function, rows, extent, plan is not None)
+
+        def routine(rows: int, chunks: int = 1) -> Routine:
             parameters = (dtype, rows, extent, chunks) if chunks > 1 else (dtype, rows, extent)
             return Routine(
                 f"fft.{function}", parameters, lambda x: (evaluate(x, **params),),
-                workspace=workspace(function, dtype, rows, extent, chunks), work=_work(rows, extent, own), threads=chunks > 1)
+                workspace=workspace(function, dtype, rows, extent, chunks), work=work(rows), threads=chunks > 1)
 
-        plan = planned(function, dtype, count, extent)
         if plan is not None:
             if plan.columns:  # each row by itself
-                return Native(routine(1, chunks_of(plan, 1, count, _work(1, extent, True)), True), lead)
-            return Native(routine(count, chunks_of(plan, count, 1, _work(count, extent, True)), True))
-        chunks = _chunks(count, extent)
+                return Native(routine(1, chunks_of(plan, 1, count, work(1))), lead)
+            return Native(routine(count, chunks_of(plan, count, 1, work(count))))
+        chunks = _chunks(count, work(count))
         # Where the parts are the first extents as they are, operand and result are used where they lie.
         batch = next((lead[:axes] for axes in range(len(lead) + 1) if prod(lead[:axes]) == chunks), None)
         if batch is None:
             shape = (chunks, count // chunks, *source.shape[source.rank - operand_axes:])
             whole = result[0].shape if isinstance(result, tuple) else result.shape
             return Expands(lambda x: reshape(bind_parts(reshape(x, shape), **params), whole))
-        return Native(routine(prod(lead[len(batch):]), 1, False), batch)
+        return Native(routine(prod(lead[len(batch):])), batch)
 
     def bind_parts(x: Any, **params: Any) -> Any:
         return bind(primitive, x, **params)

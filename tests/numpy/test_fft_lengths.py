@@ -233,7 +233,7 @@ def test_how_transforms_are_shared(restored):
     assert chunks(3, 1_000_000) == (1_000_000, 16)
     assert chunks(100, 1_000_000) == (1_000_000, 16)  # each chunk of rows would need as much memory as one of them
     assert chunks(100, 50_000) == (50_000,)
-    assert chunks(10_007, 16) == (16, 8)
+    assert chunks(10_007, 16) == (16, 4)
 
 
 def test_special_values_go_everywhere():
