@@ -355,3 +355,22 @@ def test_an_index_that_the_loop_changes_is_not_taken_out() -> None:
         kernel = Kernel((table,), (result,), (positions,), (Nest((loop,)),))
         body = hoist_indices(kernel).nests[0].body[0].body  # type: ignore[union-attr]
         assert len(body) == (expected if changing else expected + 1)
+
+
+@pytest.mark.parametrize("columns", [3, 8, 64, 200])
+def test_rows_looked_up_in_large_arrays_are_asked_for_ahead(columns: int) -> None:
+    random = np.random.default_rng(4)
+    table = random.standard_normal((70_000 // columns, columns))
+    words, wanted = random.integers(-len(table), len(table), 500), random.standard_normal((500, columns))
+    f = gx.jit(lambda table, words, wanted: (table.at[words].add(wanted), (table[words] * wanted).sum()))
+    added, total = f(table, words, wanted)
+    expected = table.copy()
+    np.add.at(expected, words, wanted)
+    np.testing.assert_allclose(added, expected, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(total, np.sum(table[words] * wanted), rtol=1e-11)
+    if columns == 64:
+        text = f.lower(table, words, wanted).llvm
+        assert text.count("call void @llvm.prefetch") == 2 * 8
+    words[-1] = len(table)
+    with pytest.raises(IndexError):
+        f(table, words, wanted)

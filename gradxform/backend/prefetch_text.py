@@ -2,6 +2,10 @@
 
     for i: s += v[i] * x[c[i]]    ->    for i: { prefetch x[c[min(i + 64, n - 1)]] ; s += v[i] * x[c[i]] }
 
+Of rows that are looked up for a loop over their elements the first lines are asked for, some rows ahead:
+
+    for i: { k = w[i] ; for j: s += x[k, j] }    ->    for i: { prefetch x[w[i + 8], :] ; k = w[i] ; for j: s += x[k, j] }
+
 A processor fetches ahead what lies in order, which looked-up elements do not; it waits for those that are not in its second
 cache, as far as it cannot look ahead itself. An index that is out of range does no harm here: nothing is read.
 """
@@ -14,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from gradxform.backend.instructions import memory_type
 from gradxform.backend.interleave import in_full
-from gradxform.loopir.expression import INDEX_CHECKS, Apply, Expression, Load, Symbol, known, loads, parts, symbols
-from gradxform.loopir.loops import For, Let, bodies, operands
+from gradxform.loopir.expression import INDEX_CHECKS, ZERO, Apply, Expression, Load, Symbol, known, loads, parts, symbols
+from gradxform.loopir.loops import Accumulate, For, Let, bodies, operands
 from gradxform.loopir.printer import expression_text
 
 if TYPE_CHECKING:
@@ -25,24 +29,31 @@ if TYPE_CHECKING:
 LARGE_BYTES = 1 << 19
 #: So many iterations ahead. Loops of fewer than four times as many look ahead in the loop around them.
 AHEAD = 64
+#: A line of a cache, and so many of a row at most: then the processor has seen that they lie in order.
+LINE_BYTES = 64
+ROW_LINES = 8
 #: What may be computed from integers without harm, whatever they are.
 WHOLE = ("add", "sub", "mul", "convert")
 
 
 def write_prefetches(writer: NestWriter, loop: For) -> None:
     """At the beginning of the body of ``loop``, the innermost of ``writer.loops``."""
-    if any(isinstance(inner, For) for statement in loop.body for inner in (statement, *chain(*bodies(statement)))):
-        return
     depth, ahead = len(writer.loops) - 1, AHEAD
-    begin, end = known(loop.begin), known(loop.end)
-    if begin is not None and end is not None and end - begin < 4 * AHEAD:
-        depth, ahead = depth - 1, -(-AHEAD // max(end - begin, 1))
+    lets = {statement.symbol: statement.value for statement in loop.body if isinstance(statement, Let)}
+    if any(isinstance(inner, For) for statement in loop.body for inner in (statement, *chain(*bodies(statement)))):
+        lines = {load: _lines(load) for load in _rows(loop, lets)}
+        ahead = max(1, AHEAD // max(lines.values(), default=1))
+        lines = {load: min(count, ROW_LINES) for load, count in lines.items()}
+    else:
+        lines = dict.fromkeys(_lookups(loop, lets), 1)
+        begin, end = known(loop.begin), known(loop.end)
+        if begin is not None and end is not None and end - begin < 4 * AHEAD:
+            depth, ahead = depth - 1, -(-AHEAD // max(end - begin, 1))
     if depth < 0:
         return
     symbol, limit = writer.loops[depth]
-    lets = {statement.symbol: statement.value for statement in loop.body if isinstance(statement, Let)}
     found: dict[str, Load] = {}
-    for load in _lookups(loop, lets):
+    for load in lines:
         used = {inner for part in load.index for inner in symbols(part)}
         if symbol in used and used.isdisjoint(lets) and used <= writer.symbols.keys():
             found.setdefault(expression_text(load), load)
@@ -62,8 +73,34 @@ def write_prefetches(writer: NestWriter, loop: For) -> None:
             place = writer.temporary(f"add i64 {place}, {writer.temporary(f'mul i64 {number}, {stride}')}")
         address = writer.temporary(
             f"getelementptr {memory_type(load.buffer.dtype)}, ptr {writer.pointers[load.buffer]}, i64 {place}")
-        writer.append(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
+        for line in range(lines[load]):
+            following = writer.temporary(f"getelementptr i8, ptr {address}, i64 {line * LINE_BYTES}") if line else address
+            writer.append(f"call void @llvm.prefetch.p0(ptr {following}, i32 0, i32 3, i32 1)")
     writer.symbols[symbol] = here
+
+
+def _lines(row: Load) -> int:
+    """How many lines a row has."""
+    position = max(number for number, part in enumerate(row.index) if any(loads(part)))
+    row_bytes: int = row.buffer.strides[position] * row.buffer.nbytes // row.buffer.size
+    return -(-row_bytes // LINE_BYTES)
+
+
+def _rows(loop: For, lets: Mapping[Symbol, Expression]) -> Iterator[Load]:
+    """The first elements of the rows of large arrays that ``loop`` looks up, and loops within it pass over."""
+    statements = [inner for statement in loop.body if isinstance(statement, For) for inner in statement.body]
+    for statement in statements:
+        elements = [load for operand in operands(statement) for load in loads(operand)]
+        if isinstance(statement, Accumulate):
+            elements.append(Load(statement.buffer, statement.index, statement.buffer.dtype))
+        for element in elements:
+            if element.buffer.nbytes >= LARGE_BYTES and element.buffer.space != "tape":
+                index = [in_full(part, lets) for part in element.index]
+                looked_up = [number for number, part in enumerate(index) if any(loads(part))]
+                if looked_up and all(_is_simple(index[number]) for number in looked_up):
+                    # What follows runs over the row.
+                    after = len(index) - looked_up[-1] - 1
+                    yield Load(element.buffer, (*index[:looked_up[-1] + 1], *[ZERO] * after), element.dtype)
 
 
 def _lookups(loop: For, lets: Mapping[Symbol, Expression]) -> Iterator[Load]:
