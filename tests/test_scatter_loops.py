@@ -11,6 +11,7 @@ import pytest
 import gradxform as gx
 from gradxform import lax
 from gradxform import numpy as gnp
+from gradxform.backend import nests
 from gradxform.backend.generation import kernel_of
 from gradxform.backend.hoist_indices import hoist_indices
 from gradxform.dtypes import float64, int64
@@ -374,3 +375,25 @@ def test_rows_looked_up_in_large_arrays_are_asked_for_ahead(columns: int) -> Non
     words[-1] = len(table)
     with pytest.raises(IndexError):
         f(table, words, wanted)
+
+
+@pytest.mark.parametrize("operation", ["add", "max"])
+@pytest.mark.parametrize("shape", [(150_000,), (3, 50_000)])
+def test_large_copies_are_united_in_chunks(operation: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nests, "PRIVATE_ELEMENT", 0.02)
+    random = np.random.default_rng(8)
+    base, updates = random.standard_normal(shape), random.standard_normal(200_000)
+    index = tuple([random.integers(-extent, extent, updates.size) for extent in shape])
+
+    def f(base: Any, index: Any, updates: Any) -> Any:
+        return getattr(base.at[index], operation)(updates * 2)
+
+    with gx.config.override(parallel_threshold=20_000, cache_dir="off"):
+        loops = str(gx.jit(f).lower(base, index, updates).loops)
+        one, several = threaded(gx.jit(f), base, index, updates)
+    copying, uniting = loops.index("= -0.0" if operation == "add" else "= -inf"), loops.rindex("nest")
+    assert copying < uniting and "parallel for" in loops[uniting:]
+    expected = base.copy()
+    {"add": np.add, "max": np.maximum}[operation].at(expected, index, updates * 2)
+    np.testing.assert_allclose(one, expected, rtol=1e-12, atol=1e-12)
+    assert np.asarray(one).tobytes() == np.asarray(several).tobytes()

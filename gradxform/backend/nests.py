@@ -75,8 +75,9 @@ PRIVATE_ELEMENT = 0.5
 VECTOR_GAIN = 8
 #: The workspaces of all chunks of a batch of routines may take so many bytes, or there are so few of them.
 WORKSPACES_BYTES, FEW_WORKSPACES = 1 << 26, 8
-#: Partial results of all chunks of one reduction may take this many bytes.
+#: Partial results of all chunks of one reduction may take this many bytes, and copies of what scatters update so many.
 PARTIAL_BYTES = 1 << 22
+COPIES_BYTES = 1 << 25
 
 #: Loops estimated to take more nanoseconds can be interrupted.
 LONG_WORK = 50_000_000.0
@@ -157,7 +158,7 @@ def _private_chunks(group: Group, work: float) -> int:
         return 0
     elements = sum(node.var.type.size for node in scatters)
     size = sum(node.var.type.size * node.var.type.dtype.itemsize for node in scatters)
-    found = min(MAX_CHUNKS, int(work / (16 * PRIVATE_ELEMENT * max(elements, 1))), PARTIAL_BYTES // max(size, 1))
+    found = min(MAX_CHUNKS, int(work / (16 * PRIVATE_ELEMENT * max(elements, 1))), COPIES_BYTES // max(size, 1))
     return _even(found) if found > 1 and (group.extent or 0) > 1 else 0
 
 
@@ -758,12 +759,21 @@ class Nests:
         update = Accumulate(storage.buffer, storage.index(axes), _SCATTER.get(node.operation, node.operation),
                             Load(partial, (number, *axes), partial.dtype))
         symbols = [a for a in axes if isinstance(a, Symbol)]
-        size = prod(a.extent for a in symbols)
+        work = 0.2 * chunks * prod(a.extent for a in symbols)
         if chunks > FEW_CHUNKS or not symbols:
             return Nest((For(number, ZERO, integer(chunks), tuple(_loops_over(symbols, [update])), True),), (),
-                        repeatable=False, work=0.2 * chunks * size, values=(node.var,))
+                        repeatable=False, work=work, values=(node.var,))
         body = _loops_over(symbols, [For(number, ZERO, integer(chunks), (update,), True)])
-        return Nest(tuple(body), (), repeatable=False, work=0.2 * chunks * size, values=(node.var,))
+        extent = symbols[0].extent
+        parts = min(MAX_CHUNKS, int(work / CHUNK_WORK), extent) if work >= config.parallel_threshold else 1
+        if parts < 2:
+            return Nest(tuple(body), (), repeatable=False, work=work, values=(node.var,))
+        part, step = axis(self.fresh("c"), parts), -(-extent // parts)
+        begin = index_mul(part, step)
+        end = Apply("minimum", (index_add(begin, integer(step)), integer(extent)), int64)
+        (loop,) = body
+        assert isinstance(loop, For)
+        return Nest((replace(loop, begin=begin, end=end),), (), part, parts, repeatable=False, work=work, values=(node.var,))
 
     def combine(
         self, node: Node, partial: Buffer, accumulator: Storage, chunks: int, depth: int
