@@ -10,6 +10,7 @@ written to memory and read again stay in a near cache.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
@@ -72,10 +73,13 @@ class Halo:
 
 def join_neighbours(kernel: Kernel, journal: Journal = SILENT) -> Kernel:
     """The kernel with such pairs of nests as one nest each; the same object if there are none."""
+    if sum(buffer.nbytes for buffer in kernel.temporaries) < LEAST_BYTES:
+        return kernel
     nests: list[Nest] = []
     gone: set[Buffer] = set()
+    users: Counter[Buffer] = Counter()
     for position, nest in enumerate(kernel.nests):
-        halo = _halo(kernel, position) if nests and kernel.nests[position - 1] is nests[-1] else None
+        halo = _halo(kernel, position, users) if nests and kernel.nests[position - 1] is nests[-1] else None
         joined = None if halo is None else _joined(nests[-1], nest, halo, len(nests), journal)
         if halo is None or joined is None:
             nests.append(nest)
@@ -95,30 +99,33 @@ def join_neighbours(kernel: Kernel, journal: Journal = SILENT) -> Kernel:
 # ------------------------------------------------------------------------------------------------- what may be joined
 
 
-def _halo(kernel: Kernel, position: int) -> Halo | None:
-    """What a nest and the one before it may be joined by."""
+def _halo(kernel: Kernel, position: int, users: Counter[Buffer]) -> Halo | None:
+    """What joins a nest and the one before it. ``users`` counts the nests that touch a buffer, once that is asked."""
     first, second = kernel.nests[position - 1], kernel.nests[position]
     if not second.chunks or len(first.body) != 1 or not isinstance(first.body[0], For):
         return None
     producer = first.body[0]
+    if not first.chunks and (producer.begin is not ZERO or known(producer.end) != producer.symbol.extent):
+        return None
     loops = [statement for statement in second.body if isinstance(statement, For)]
     stored = {buffer for statement in _all(producer.body) for buffer in written(statement)} - set(first.locals)
     readers = [loop for loop in loops if not stored.isdisjoint(_touched((loop,)))]
     plain = [*_all(producer.body), *_all(second.body)]
-    if len(readers) != 1 or producer.ordered or readers[0].ordered or not all(
+    if len(readers) != 1 or readers[0].symbol.extent < 1 or producer.ordered or readers[0].ordered or not all(
             isinstance(s, (Let, Store, Accumulate, For)) for s in plain):
         return None
     consumer = readers[0]
     if sum(buffer.nbytes for buffer in stored) < LEAST_BYTES or not all(buffer in kernel.temporaries for buffer in stored):
         return None
-    rest = [nest.body for nest in kernel.nests if nest is not first and nest is not second]
-    rest.append(tuple([statement for statement in second.body if statement is not consumer]))
-    if any(not stored.isdisjoint(_touched(body)) for body in rest) or _overwrites(kernel, second, first, stored):
-        return None
-    if not _only_own(producer, stored):
+    if not _only_own(producer, stored) or any(buffer.shape[0] != producer.symbol.extent for buffer in stored):
         return None
     distances = _distances(consumer, stored)
-    if distances is None or any(buffer.shape[0] != producer.symbol.extent for buffer in stored):
+    if not distances or _overwrites(kernel, second, first, stored):
+        return None
+    if not users:
+        users.update(buffer for nest in kernel.nests for buffer in _touched(nest.body))
+    rest = [statement for statement in second.body if statement is not consumer]
+    if any(users[buffer] != 2 for buffer in stored) or not stored.isdisjoint(_touched(rest)):
         return None
     ordered = tuple([buffer for buffer in kernel.temporaries if buffer in stored])
     return Halo(producer, consumer, ordered, max(0, -min(distances)), max(0, max(distances)))
