@@ -49,13 +49,15 @@ def converted(value: Any, convert: Callable[[Any], Any]) -> Any:
     return convert(value)
 
 
-def with_gradxform(build: Build, operands: Operands) -> Prepare:
+def with_gradxform(build: Build, operands: Operands, fast_math: bool = False) -> Prepare:
     """Compile with gradxform; NumPy arrays in and out, new ones every call."""
 
     def prepare(size: int) -> Call:
         import gradxform as gx
 
-        return applied(gx.jit(build(gx, gx.numpy)), operands(size))
+        function = build(gx, gx.numpy)
+        jitted = gx.jit(function, compiler_options={"fast_math": True}) if fast_math else gx.jit(function)
+        return applied(jitted, operands(size))
 
     return prepare
 

@@ -105,11 +105,15 @@ def standings(outcome: Outcome) -> list[Standing]:
     found = []
     for size in outcome.workload.every_size:
         times = {c: known.of(c.name, size) for c in outcome.workload.contenders if (c.name, size) in known.seconds}
-        seconds = min((time for contender, time in times.items() if contender.ours), default=None)
+        seconds = min((time for contender, time in times.items() if contender.ours and not contender.fast_math), default=None)
         if seconds is None:
             continue
+        # A row with fast maths is held against those who have it too; it says nothing without the row as it comes.
+        fastest = min(time for contender, time in times.items() if contender.ours)
         peers = {contender.name: time for contender, time in times.items() if contender.rival}
-        peer = min(peers, key=peers.__getitem__, default=None)
+        ratios = {contender.name: time / (fastest if contender.fast_math else seconds)
+                  for contender, time in times.items() if contender.rival}
+        peer = min(ratios, key=ratios.__getitem__, default=None)
         native = next((time for contender, time in times.items() if contender.native), None)
         found.append(
             Standing(
@@ -117,12 +121,12 @@ def standings(outcome: Outcome) -> list[Standing]:
                 size,
                 seconds,
                 peer,
-                None if peer is None else peers[peer] / seconds,
+                None if peer is None else ratios[peer],
                 ratio_of(DIFFERENTIATING, peers, seconds),
                 ratio_of("JAX", peers, seconds),
                 ratio_of("torch", peers, seconds),
                 ratio_of("torch compiled", peers, seconds),
-                None if native is None else seconds / native,
+                None if native is None else fastest / native,
             )
         )
     return found

@@ -66,6 +66,11 @@ class Contender:
         return self.name.startswith("gradxform") and self.plain and self.cache == "empty"
 
     @property
+    def fast_math(self) -> bool:
+        """Say whether this was allowed to round otherwise than the program is written."""
+        return self.name.endswith("fast maths") or self.name.startswith(("Numba", "C++"))
+
+    @property
     def native(self) -> bool:
         """Say whether this is the C++ that generated code is held against."""
         return self.name.startswith("C++")

@@ -72,6 +72,16 @@ def test_fastest_row_is_held_against_fastest_peer() -> None:
     assert standing.native == 1.0 / 0.8
 
 
+def test_fast_maths_is_held_against_fast_maths() -> None:
+    relaxed = {"gradxform": {10: 2.0}, "gradxform, fast maths": {10: 1.0}}
+    (standing,) = summary.standings(outcome("w", {**relaxed, "JAX": {10: 3.0}, "Numba": {10: 1.2}, "C++": {10: 0.5}}))
+    assert (standing.peer, standing.ratio) == ("Numba", 1.2)
+    assert (standing.seconds, standing.jax, standing.native) == (2.0, 1.5, 2.0)
+    (standing,) = summary.standings(outcome("w", {**relaxed, "JAX": {10: 3.0}, "Numba": {10: 2.0}}))
+    assert (standing.peer, standing.ratio) == ("JAX", 1.5)
+    assert not summary.standings(outcome("w", {"gradxform, fast maths": {10: 1.0}, "JAX": {10: 3.0}}))
+
+
 def test_each_workload_counts_once() -> None:
     many = outcome("many", {"gradxform": {1: 1.0, 2: 1.0, 3: 1.0}, "JAX": {1: 2.0, 2: 2.0, 3: 2.0}})
     single = outcome("single", {"gradxform": {1: 1.0}, "JAX": {1: 32.0}})

@@ -120,9 +120,11 @@ def nanoseconds(contender: str, yardstick: str) -> Callable[[Medians], float]:
 
 
 THEIRS = sized(with_jax, build, operands)
+RELAXED = functools.partial(with_gradxform, fast_math=True)
 FORWARD = sized(with_jax, build_forward, operands)
 LISTED = (
     Contender("gradxform", sized(with_gradxform, build, operands), ("gradxform",)),
+    Contender("gradxform, fast maths", sized(RELAXED, build, operands), ("gradxform",)),
     Contender("C++", native("newton"), ("$g++",)),
     Contender("C++, dividing by 3", native("newton_exact"), ("$g++",)),
     Contender("JAX", THEIRS, ("jax",)),

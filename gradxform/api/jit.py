@@ -95,11 +95,12 @@ class Jitted(NativeCallable):
     """A function compiled for the dtypes and shapes it is called with. Made by `jit`."""
 
     def __init__(
-        self, fun: Callable[..., Any], static_positions: frozenset[int], static_names: frozenset[str]
+        self, fun: Callable[..., Any], static_positions: frozenset[int], static_names: frozenset[str], fast_math: bool = False
     ) -> None:
         self._fun = fun
         self._static_positions = static_positions
         self._static_names = static_names
+        self._fast_math = fast_math
         self._specialisations: dict[Any, _Specialisation] = {}
         self._metered: dict[Any, MeteredCode] = {}
         self._traces: dict[Any, Traced] = {}
@@ -117,7 +118,7 @@ class Jitted(NativeCallable):
         """
         if found_by_name(self):
             return self.__qualname__  # type: ignore[attr-defined]
-        return _jitted, (self._fun, self._static_positions, self._static_names)
+        return _jitted, (self._fun, self._static_positions, self._static_names, self._fast_math)
 
     def call_slow(self, /, *args: Any, **kwargs: Any) -> Any:
         """Calls for which there is no native code yet, or whose arguments must be made fit for it."""
@@ -246,7 +247,8 @@ class Jitted(NativeCallable):
             outputs, structured = describe_output(tree.unflatten(traced.treedef, range(len(types))), types), True
         except Unstructured:
             outputs, structured = flat_output(types), False
-        return EntrySpec(request.positional, request.keywords, outputs, len(traced.captures)), structured
+        captures = len(traced.captures)
+        return EntrySpec(request.positional, request.keywords, outputs, captures, fast_math=self._fast_math), structured
 
     # ------------------------------------------------------------------------------------------- the two ways on
 
@@ -325,8 +327,8 @@ class Jitted(NativeCallable):
         return tree.unflatten(traced.treedef, results)
 
 
-def _jitted(fun: Callable[..., Any], positions: frozenset[int], names: frozenset[str]) -> Jitted:
-    return Jitted(fun, positions, names)
+def _jitted(fun: Callable[..., Any], positions: frozenset[int], names: frozenset[str], fast_math: bool = False) -> Jitted:
+    return Jitted(fun, positions, names, fast_math)
 
 
 def _native_leaf(leaf: Any) -> Any:
@@ -350,7 +352,7 @@ memory_cache.register(lambda: sum(jitted.specialization_count for jitted in _all
 def jit(
     fun: Callable[..., Any], static_argnums: int | Sequence[int] | None = None,
     static_argnames: str | Sequence[str] | None = None, donate_argnums: int | Sequence[int] | None = None,
-    keep_unused: bool = False,
+    keep_unused: bool = False, compiler_options: Mapping[str, bool] | None = None,
 ) -> Jitted:
     """Compile ``fun`` to one native function, anew for each signature of dtypes, shapes and static values.
 
@@ -360,6 +362,9 @@ def jit(
             each value gets code of its own.
         donate_argnums: arguments whose memory the caller gives up. Accepted; results are fresh arrays all the same.
         keep_unused: accepted for JAX's sake; unused arguments cost nothing here and are always kept.
+        compiler_options: a dict of options for this function's code. There is one: ``{"fast_math": True}`` lets products
+            and quotients be regrouped, and divisions become multiplications by a reciprocal, for a few units in the last
+            place of each. Infinities and NaN are honoured, sums as exact as ever. The outermost jit's options hold.
 
     Returns:
         A callable with ``lower(*args)`` and ``clear_cache()``. Rank-0 results are NumPy scalars; arrays are fresh.
@@ -377,7 +382,7 @@ def jit(
     positions, names = _static_places(fun, static_argnums, static_argnames)
     if donate_argnums is not None:
         _positions("donate_argnums", fun, donate_argnums)
-    return Jitted(fun, positions, names)
+    return Jitted(fun, positions, names, _fast_math(fun, compiler_options))
 
 
 def _parameters(fun: Any) -> tuple[list[inspect.Parameter], bool]:
@@ -408,6 +413,25 @@ def _positions(option: str, fun: Any, argnums: Any) -> set[int]:
             raise ArgumentError(f"jit of {name_of(fun)}: {option}={argnums!r}, but it has {count} arguments")
         positions.add(number + count if number < 0 else number)
     return positions
+
+
+def _fast_math(fun: Any, options: Any) -> bool:
+    """What ``compiler_options`` says of it."""
+    purpose = f"jit of {name_of(fun)}: compiler_options"
+    if options is None:
+        return False
+    if not isinstance(options, Mapping):
+        raise ArgumentTypeError(
+            f'{purpose} must be a dict such as {{"fast_math": True}}, got {options!r} of type '
+            f"{type(options).__name__}{user_line()}")
+    unknown = [name for name in options if name != "fast_math"]
+    if unknown:
+        raise ArgumentError(
+            f'{purpose} names {unknown[0]!r}, which is no option: there is only "fast_math"{user_line()}')
+    wanted = options.get("fast_math", False)
+    if not isinstance(wanted, (bool, np.bool_)):
+        raise ArgumentTypeError(f'{purpose}: "fast_math" must be True or False, got {wanted!r}{user_line()}')
+    return bool(wanted)
 
 
 def _static_places(fun: Any, argnums: Any, argnames: Any) -> tuple[frozenset[int], frozenset[str]]:

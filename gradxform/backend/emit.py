@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Names of values, of blocks where they are defined, and of metadata.
 _LOCAL_NAME = re.compile(r"%([\w.]+)|^([\w.]+)(?=:$)|(!\d+)", re.MULTILINE)
+#: LLVM regroups products only where it may also disregard the signs of zeros, which products have all the same.
+_PRODUCT = re.compile(r"= (fmul|fdiv) (?:contract )?")
 
 #: A nest with more calls of elementary functions than this calls them out of line.
 INLINE_CALLS = 24
@@ -137,12 +139,14 @@ def emit_nest(
     return name, writer.buffers, writer.aborts
 
 
-def emit_kernel(kernel: Kernel, meter: Meter | None = None) -> tuple[str, Module]:
+def emit_kernel(kernel: Kernel, meter: Meter | None = None, fast_math: bool = False) -> tuple[str, Module]:
     """The LLVM text of a kernel, and the module's record of what it imports and where indices are checked.
 
-    A ``meter`` adds clocks and counters.
+    A ``meter`` adds clocks and counters. With ``fast_math`` products and quotients of nests are regrouped, and divisors turned
+    into factors, as LLVM likes. Elementary functions are not touched, nor are sums: where they cancel, nothing would be left
+    of the digits.
     """
-    module = Module(shared_tiles=shared_tiles(nest for nest in kernel.nests if nest.like is None))
+    module = Module(fast_math=fast_math, shared_tiles=shared_tiles(nest for nest in kernel.nests if nest.like is None))
     if meter is not None:
         meter.declare(module)
     lines = ["%status = alloca i64, align 8", "store i64 0, ptr %status"]
@@ -187,6 +191,8 @@ def emit_kernel(kernel: Kernel, meter: Meter | None = None) -> tuple[str, Module
                       f"store ptr {p}, ptr %c{number}.{position}"]
         lines.append(f"call void @gx.parallel(ptr @{name}.chunk, ptr %context{number}, i64 {nest.chunks})")
         lines += after
+    if fast_math:
+        module.functions[:] = [_PRODUCT.sub(r"= \1 reassoc nsz arcp contract ", text) for text in module.functions]
     if may_abort:
         lines += ["br label %finish", "finish:"]
     for buffer in tapes:

@@ -82,5 +82,5 @@ def finish_spec(spec: EntrySpec, kernel: Kernel) -> EntrySpec:
 
 def module_text(kernel: Kernel, spec: EntrySpec, meter: Meter | None = None) -> tuple[str, Module]:
     """The text of the whole module, kernel and entry point, and the record of what it imports and checks."""
-    text, module = emit_kernel(kernel, meter)
+    text, module = emit_kernel(kernel, meter, spec.fast_math)
     return f"{text}\n{emit_entry(finish_spec(spec, kernel))}", module

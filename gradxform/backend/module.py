@@ -40,6 +40,7 @@ class Module:
     shared_tiles: set[Hashable] = field(default_factory=set)  # the forms of contractions that become calls
     tiles: dict[Hashable, tuple[str, str]] = field(default_factory=dict)  # their functions, names and texts
     loops: int = 0
+    fast_math: bool = False
 
     def text(self) -> str:
         requests = list(self.requests)

@@ -282,9 +282,10 @@ class NestWriter:
         if operation in INDEX_CHECKS:
             return self.checked_index(operation, *arguments)
         dtypes = [operand.dtype for operand in expression.operands]
-        if operation == "div" and expression.dtype == float64 and self.stays(expression.operands[1]):
+        exact = operation == "div" and expression.dtype == float64 and not self.module.fast_math
+        if exact and self.stays(expression.operands[1]):
             return write_quotient(self.module, self.temporary, *arguments)
-        if operation == "div" and expression.dtype == float64 and self.one_by_one and self.depth > 0 and not self.twin:
+        if exact and self.one_by_one and self.depth > 0 and not self.twin:
             divisor = expression.operands[1]
             divided = reciprocal_parts(float(divisor.value)) if isinstance(divisor, Constant) else None
             if divided is not None:

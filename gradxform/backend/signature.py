@@ -166,7 +166,7 @@ class EntrySpec:
     than the same argument passed by position; keywords match in any order. `outputs` is a tree whose leaves are
     `OutputLeaf`, or `StaticLeaf` for an object returned as it is. `capture_count` constant arrays follow the inputs.
     The kernel's scratch memory has `arena_bytes` bytes, aligned to 64. `release_gil` lets other threads run during the
-    kernel (some 100 ns).
+    kernel (some 100 ns). `fast_math` says that products and quotients may be rounded otherwise than they are written.
     """
 
     positional: tuple[Node, ...]
@@ -175,6 +175,7 @@ class EntrySpec:
     capture_count: int = 0
     arena_bytes: int = 0
     release_gil: bool = False
+    fast_math: bool = False
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.keywords]
