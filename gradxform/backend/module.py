@@ -13,11 +13,10 @@ from gradxform.ir import Callback
 #: How the function is called that notes an index out of range: it keeps the registers, so that loops need not see to them.
 NOTE_CALL = "preserve_mostcc " if platform.machine().lower() in ("x86_64", "amd64", "aarch64", "arm64") else ""
 
-#: Metadata of loops: the vectoriser is to interleave no vectors, or four; iterations are not to be written one after the other.
-ONE_VECTOR, MANY_VECTORS, NOT_UNROLLED = "!1", "!2", "!3"
+#: Metadata of loops: how many vectors of iterations LLVM interleaves; iterations are not to be written one after the other.
+ONE_VECTOR, TWO_VECTORS, FOUR_VECTORS, NOT_UNROLLED = "!1", "!2", "!3", "!4"
 _HINTS = {
-    ONE_VECTOR: '!{!"llvm.loop.interleave.count", i32 1}',
-    MANY_VECTORS: '!{!"llvm.loop.interleave.count", i32 4}',
+    **{name: f'!{{!"llvm.loop.interleave.count", i32 {n}}}' for name, n in ((ONE_VECTOR, 1), (TWO_VECTORS, 2), (FOUR_VECTORS, 4))},
     NOT_UNROLLED: '!{!"llvm.loop.unroll.disable"}',
 }
 

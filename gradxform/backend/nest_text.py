@@ -24,7 +24,7 @@ from gradxform.backend.instructions import (
     type_name,
 )
 from gradxform.backend.liveness import free_symbols, touched
-from gradxform.backend.module import MANY_VECTORS, NOT_UNROLLED, NOTE_CALL, ONE_VECTOR, Module
+from gradxform.backend.module import FOUR_VECTORS, NOT_UNROLLED, NOTE_CALL, ONE_VECTOR, TWO_VECTORS, Module
 from gradxform.backend.native import write_native
 from gradxform.backend.prefetch_text import write_prefetches
 from gradxform.backend.quotient_text import reciprocal_parts, write_in_order, write_quotient
@@ -557,7 +557,9 @@ class NestWriter:
         # Rounds of random words wait for one another. Where it is worth the time to compile it, several vectors go through
         # them together, more than a processor would find by looking ahead.
         if self.nest.work >= LONG_WORK and not self.twin and any(f"@{THREEFRY}(" in line for line in self.lines[phi:]):
-            hints = [MANY_VECTORS]
+            # Of bytes LLVM makes longer vectors by itself.
+            narrow = any(isinstance(statement, Store) and statement.buffer.dtype.itemsize < 4 for statement in loop.body)
+            hints = [TWO_VECTORS if narrow else FOUR_VECTORS]
         if not loop.ordered and 0 < loop.symbol.extent <= FEW_ITERATIONS:
             # Short loops have been unrolled where that pays. LLVM would do it before it makes vectors, and then make none.
             hints.append(NOT_UNROLLED)
