@@ -16,7 +16,8 @@ NOTE_CALL = "preserve_mostcc " if platform.machine().lower() in ("x86_64", "amd6
 #: Metadata of loops: how many vectors of iterations LLVM interleaves; iterations are not to be written one after the other.
 ONE_VECTOR, TWO_VECTORS, FOUR_VECTORS, NOT_UNROLLED = "!1", "!2", "!3", "!4"
 _HINTS = {
-    **{name: f'!{{!"llvm.loop.interleave.count", i32 {n}}}' for name, n in ((ONE_VECTOR, 1), (TWO_VECTORS, 2), (FOUR_VECTORS, 4))},
+    **{name: f'!{{!"llvm.loop.interleave.count", i32 {count}}}'
+       for name, count in ((ONE_VECTOR, 1), (TWO_VECTORS, 2), (FOUR_VECTORS, 4))},
     NOT_UNROLLED: '!{!"llvm.loop.unroll.disable"}',
 }
 
