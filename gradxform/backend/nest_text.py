@@ -59,6 +59,9 @@ from gradxform.loopir.loops import (
 
 #: Local buffers up to this size lie on the stack.
 STACK_BYTES = 32 * 1024
+#: Local buffers of whole pages get some more, so that no two begin at the same place of a page: a load waits for what has just
+#: been stored at its place of another page.
+PAGE, STAGGER = 4096, 512
 #: Nests estimated to run longer than this stay functions of their own.
 OUTLINE_WORK = 2_000.0
 #: Indices beyond are reported as this one.
@@ -801,7 +804,8 @@ class NestWriter:
             if total + buffer.nbytes <= STACK_BYTES:
                 total += buffer.nbytes
                 element = memory_type(buffer.dtype)
-                self.entry_lines.append(f"{pointer} = alloca [{max(buffer.size, 1)} x {element}], align 64")
+                spare = STAGGER // buffer.dtype.itemsize if buffer.size and buffer.nbytes % PAGE == 0 else 0
+                self.entry_lines.append(f"{pointer} = alloca [{max(buffer.size + spare, 1)} x {element}], align 64")
             else:
                 self.module.imports["gx.c.malloc"] = self.module.imports["gx.c.free"] = None
                 self.declare("declare noalias ptr @gx.c.malloc(i64)")

@@ -10,8 +10,8 @@ together with an equal sum.
 
 Accuracy: a factor is multiplied once where it was for each element. A sum of several such terms becomes a sum for each, which
 is a sum of the same products in another order: errors are bounded, as those of any order are, by the sizes of the products,
-each of which has been rounded. So a term without a factor, an exact number that others may cancel exactly (x - mean, y - slope
-* x), keeps the sum as it is written. No product is made that the program does not have: it might overflow.
+each of which has been rounded. So a term without a factor, an exact number that others may cancel exactly (x - mean,
+y - slope * x), keeps the sum as it is written. No product is made that the program does not have: it might overflow.
 """
 
 from __future__ import annotations
