@@ -24,8 +24,9 @@ from gradxform.dtypes import DType
 
 #: Of a triangle on the diagonal that is updated, at most so many rows as a whole square.
 SQUARE = 64
-#: Right-hand sides of a chunk, at least, and multiply-adds.
-CHUNK_COLUMNS, CHUNK_WORK = 64, 1 << 20
+#: Right-hand sides of a chunk, at least, and multiply-adds. Each chunk packs what it shares with others, and reads the
+#: triangle again, so more than two of them are wide.
+CHUNK_COLUMNS, WIDE_COLUMNS, CHUNK_WORK = 96, 192, 1 << 20
 MAX_CHUNKS = 16
 
 
@@ -50,6 +51,12 @@ class Layout:
 def first_part(n: int) -> int:
     """The rows of the first part of ``n`` rows, more than a leaf."""
     return LEAF << (((n - 1) // LEAF).bit_length() - 1)
+
+
+def _chunks(n: int, count: int) -> int:
+    """Into how many chunks right-hand sides are cut: a power of two is shared evenly by most numbers of threads."""
+    most = min(MAX_CHUNKS, max(count // WIDE_COLUMNS, min(2, count // CHUNK_COLUMNS)), n * n * count // (2 * CHUNK_WORK))
+    return 1 << max(0, most.bit_length() - 1)
 
 
 def _name(*parts: object) -> str:
@@ -105,7 +112,7 @@ class Blocks:
 
     def solve(self, n: int, count: int, layout: Layout) -> str:
         """The function ``void (m, x, work)`` that solves M X = B for ``count`` columns, in place."""
-        chunks = min(MAX_CHUNKS, count // CHUNK_COLUMNS, n * n * count // (2 * CHUNK_WORK))
+        chunks = _chunks(n, count)
         name = _name("gx.shared" if chunks > 1 else "gx.solve", self.kind, n, count, *(
             layout.row, layout.step, layout.line, layout.across, int(layout.unit)))
         if name in self.room:
