@@ -563,8 +563,10 @@ class NestWriter:
             # Of bytes LLVM makes longer vectors by itself.
             narrow = any(isinstance(statement, Store) and statement.buffer.dtype.itemsize < 4 for statement in loop.body)
             hints = [TWO_VECTORS if narrow else FOUR_VECTORS]
-        if not loop.ordered and 0 < loop.symbol.extent <= FEW_ITERATIONS:
-            # Short loops have been unrolled where that pays. LLVM would do it before it makes vectors, and then make none.
+        whole = loop.symbol.extent % VECTOR_LANES["f64"] == 0 or any(map(bodies, loop.body))
+        if not loop.ordered and 0 < loop.symbol.extent <= FEW_ITERATIONS and whole:
+            # Short loops have been unrolled where that pays. LLVM would do it before it makes vectors, and then make none;
+            # where vectors leave a rest it may.
             hints.append(NOT_UNROLLED)
         self.append(f"br i1 {again}, label %{body}, label %{done}{self.module.loop_hints(*hints)}")
         self.start_block(done)
