@@ -44,7 +44,11 @@ _KNOWN = {part: -1 - number for number, part in enumerate((ZERO, ONE, TRUE, FALS
 
 
 def once(kernel: Kernel, passes: Callable[[Kernel], Kernel], journal: Journal) -> Kernel:
-    """``passes``, which go through nests one by one, on ``kernel``: of nests that are alike on the first."""
+    """``passes``, which go through nests one by one, on ``kernel``: of nests that are alike on the first.
+
+    What was alike before is looked at afresh: nests may have been joined since.
+    """
+    kernel = with_nests(kernel, [nest if nest.like is None else replace(nest, like=None) for nest in kernel.nests])
     firsts: dict[Hashable, tuple[int, list[_Named]]] = {}
     likes: dict[int, tuple[int, list[_Named], list[_Named]]] = {}
     for number, nest in enumerate(kernel.nests):
